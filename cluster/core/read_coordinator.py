@@ -1,0 +1,253 @@
+"""The read half of the coordinator: ask enough owners, ask others when one is slow, compare.
+
+Requests of one batch whose keys have the same owners and that need as many answers share a round.
+Which owners are asked rotates, so that the load of reading spreads over replicas.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from cluster.core.exchange import Exchange, Rounds
+from cluster.core.operations import FailureCode, ReplicaReadReply
+from cluster.core.pending import Part, Pending
+from cluster.core.quorum import ReadRound
+from cluster.core.routes import Route
+from cluster.core.values import BootId, NodeId
+from cluster.core.write_coordinator import WriteCoordinator
+
+__all__ = ["ReadCoordinator"]
+
+
+class ReadCoordinator:
+    """Read rounds of one node. `settled` is called with every request whose last part is closed."""
+
+    def __init__(
+        self, exchange: Exchange, writes: WriteCoordinator, settled: Callable[[Pending], None]
+    ) -> None:
+        self._x: Final = exchange
+        self._writes: Final = writes
+        self._settled: Final = settled
+        self._gathering: dict[tuple[int, int], ReadRound] = {}
+        self._turn = 0
+        self.rounds: Final[Rounds[ReadRound]] = Rounds()
+
+    # ------------------------------------------------------------------ requests
+
+    def submit(self, request: Pending, groups: Mapping[int, Sequence[int]], need: int = 0) -> None:
+        """Put the keys of a request into rounds that leave with the next `flush`.
+
+        Args:
+            request: gets one part per round; keys of groups with too few reachable owners fail.
+            groups: indices of the request's keys by group of partitions.
+            need: answers to wait for; 0: what the level says.
+        """
+        request.records = [None] * len(request.keys)
+        for group, indices in groups.items():
+            route = self._x.routes.route(group)
+            needed = need or request.level.needed(len(route.owners))
+            if route.reachable < needed:
+                request.asked, request.answered = len(route.owners), 0
+                self._fail(request, indices, needed, len(route.owners), route.reachable)
+                continue
+            round_ = self._gathering.get((group, needed))
+            if round_ is None:
+                round_ = self._gathering[group, needed] = self._new(group, route, needed)
+                round_.deadline = request.deadline
+            round_.deadline = min(round_.deadline, request.deadline)
+            round_.parts.append(Part(request, len(round_.keys), indices))
+            request.open_parts += 1
+            if len(indices) == len(request.keys):
+                round_.keys.extend(request.keys)
+            else:
+                round_.keys.extend(request.keys[index] for index in indices)
+
+    def _new(self, group: int, route: Route, need: int) -> ReadRound:
+        own = self._x.settings.node_id if route.local else None
+        round_id = self._x.new_id()
+        return ReadRound(round_id, group, route.owners, need, route.quorum, own)
+
+    def flush(self) -> None:
+        """Start every round that was gathered."""
+        while self._gathering:
+            gathered, self._gathering = self._gathering, {}
+            for round_ in gathered.values():
+                self._start(round_)
+
+    def _start(self, round_: ReadRound) -> None:
+        x = self._x
+        x.counters.rounds += 1
+        if round_.own is not None:
+            round_.copies = x.table.get_many(round_.keys)
+        if round_.complete:
+            self._finish(round_)
+            return
+        self.rounds.add(round_, x.now)
+        others = x.routes.route(round_.group).others
+        self._turn += 1
+        first = self._turn % len(others)
+        wanted = round_.need - (round_.own is not None)
+        for node in (others[first:] + others[:first])[:wanted]:
+            self._ask(round_, node)
+
+    def _ask(self, round_: ReadRound, node: NodeId) -> None:
+        if node not in round_.asked:
+            round_.asked.append(node)
+        self._x.send(node, round_.message(round_.covered(node), round_.versions()))
+
+    def _ask_another(self, round_: ReadRound) -> None:
+        """Ask one more owner that was not asked yet, if there is one to be reached."""
+        for node in self._x.routes.route(round_.group).others:
+            if node in round_.owners and node not in round_.asked:
+                self._ask(round_, node)
+                return
+
+    # ------------------------------------------------------------------ answers
+
+    def on_reply(self, sender: NodeId, reply: ReplicaReadReply) -> None:
+        """Take the answer of a replica, if it still matters and is valid."""
+        counters = self._x.counters
+        round_ = self.rounds.get(reply.round_id)
+        if round_ is None:
+            counters.answers_late += 1
+        elif reply.refused:
+            counters.answers_refused += 1
+            self._ask_another(round_)
+        elif not self._x.routes.is_current(sender, reply.boot):
+            counters.answers_void += 1
+        elif sender not in round_.asked or not _fits(reply, round_, sender):
+            counters.answers_invalid += 1
+        elif not round_.has_answered(sender):
+            self._take(round_, sender, reply)
+
+    def _take(self, round_: ReadRound, sender: NodeId, reply: ReplicaReadReply) -> None:
+        whole = round_.answer(sender, reply.boot, reply.covered, reply.indices, reply.records)
+        if not whole:
+            self._ask(round_, sender)
+        elif round_.complete:
+            self.rounds.drop(round_)
+            self._finish(round_)
+
+    def _finish(self, round_: ReadRound) -> None:
+        outcome = round_.resolve()
+        if outcome.write_back or outcome.repair:
+            self._writes.write_back(round_, outcome)
+        answered = round_.answered
+        for part in round_.parts:
+            request = part.request
+            if not part.open:
+                continue
+            if len(part.indices) == len(outcome.records) == len(request.keys):
+                request.records = outcome.records
+            else:
+                for position, index in enumerate(part.indices, part.start):
+                    request.records[index] = outcome.records[position]
+            request.asked = len(round_.owners)
+            request.answered = max(request.answered, answered)
+            self._close(part)
+
+    def _close(self, part: Part) -> None:
+        part.open = False
+        part.request.open_parts -= 1
+        if part.request.open_parts == 0:
+            self._settled(part.request)
+
+    # ------------------------------------------------------------------ time and peers
+
+    def tick(self) -> None:
+        """End what is past its deadline; ask again, and ask others, where an owner is slow."""
+        now = self._x.now
+        for round_ in self.rounds.due(now):
+            self._expire(round_, now)
+            if self.rounds.get(round_.round_id) is not None:
+                round_.attempt += 1
+                self._x.counters.resends += 1
+                self._ask_slow_again(round_)
+                self._ask_another(round_)
+                self.rounds.wake_again(round_, now)
+
+    def _ask_slow_again(self, round_: ReadRound) -> None:
+        for node in round_.asked:
+            if not round_.has_answered(node) and self._x.routes.is_reachable(node):
+                self._ask(round_, node)
+
+    def _expire(self, round_: ReadRound, now: float) -> None:
+        if now < round_.deadline:
+            return
+        for part in round_.parts:
+            if part.open and part.request.deadline <= now:
+                request = part.request
+                request.asked = len(round_.owners)
+                request.answered = max(request.answered, round_.answered)
+                text = (
+                    f"{request.op} of {request.keys[part.indices[0]]!r:.80} at "
+                    f"{request.level.name}: {round_.answered} of {round_.need} needed owners "
+                    "answered in time: try again"
+                )
+                request.fail(part.indices, FailureCode.TIMEOUT, text)
+                self._close(part)
+        left = [part.request.deadline for part in round_.parts if part.open]
+        if left:
+            round_.deadline = min(left)
+        else:
+            self.rounds.drop(round_)
+
+    def peer_up(self, node: NodeId) -> None:
+        """Ask this peer what it was asked before, or what too few others can answer."""
+        for round_ in self.rounds.all():
+            if node in round_.owners and not round_.has_answered(node):
+                self._ask(round_, node)
+
+    def peer_down(self, node: NodeId) -> None:
+        """Ask others instead of this peer; fail at once what can no longer be answered."""
+        for round_ in self.rounds.all():
+            if node not in round_.asked or round_.has_answered(node):
+                continue
+            round_.asked.remove(node)
+            self._ask_another(round_)
+            if self._possible(round_) < round_.need:
+                self._give_up(round_)
+
+    def _possible(self, round_: ReadRound) -> int:
+        """How many owners have answered or can still answer."""
+        routes = self._x.routes
+        return sum(
+            node == round_.own or round_.has_answered(node) or routes.is_reachable(node)
+            for node in round_.owners
+        )
+
+    def _give_up(self, round_: ReadRound) -> None:
+        self.rounds.drop(round_)
+        possible = self._possible(round_)
+        for part in round_.parts:
+            if part.open:
+                request = part.request
+                request.asked = len(round_.owners)
+                self._fail(request, part.indices, round_.need, len(round_.owners), possible)
+                self._close(part)
+
+    def void(self, node: NodeId, boot: BootId) -> None:
+        """A newer boot of a node is known: its older answers count no more."""
+        for round_ in self.rounds.all():
+            if round_.void(node, boot):
+                self._x.counters.answers_void += 1
+                if self._x.routes.is_reachable(node):
+                    self._ask(round_, node)
+
+    def _fail(
+        self, request: Pending, indices: Sequence[int], need: int, owners: int, reachable: int
+    ) -> None:
+        text = (
+            f"{request.op} of {request.keys[indices[0]]!r:.80} at {request.level.name} needs "
+            f"{need} of {owners} owners and {reachable} can be reached: try again later"
+        )
+        request.fail(indices, FailureCode.UNAVAILABLE, text)
+
+
+def _fits(reply: ReplicaReadReply, round_: ReadRound, sender: NodeId) -> bool:
+    """Whether a reply is about keys that were asked and moves the answer on."""
+    rest = len(round_.keys) - round_.covered(sender)
+    return (
+        0 < reply.covered <= rest
+        and len(reply.indices) == len(reply.records)
+        and all(0 <= index < reply.covered for index in reply.indices)
+    )

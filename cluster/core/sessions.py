@@ -1,0 +1,83 @@
+"""Outcomes kept to answer repeats: a client that lost its connection asks again with the same id.
+
+A client that has sent a write and got no answer may send it again only to the same node, with the
+same request id: here the repeat is recognised, and answered with what the first one came to instead
+of being done twice. An outcome is kept until the client says that it has it (`Settled`), at most
+`OUTCOMES_MAX` of a session, and for `IDLE_S` after the session's connection ended.
+"""
+
+from typing import Final
+
+import attrs
+
+from cluster.core.operations import ClientReply
+
+__all__ = ["Session", "Sessions"]
+
+OUTCOMES_MAX: Final = 20_000
+IDLE_S: Final = 60.0
+
+
+@attrs.define(eq=False)
+class Session:
+    """One client: its writes that are under way (None) or done (the reply), by request id."""
+
+    session_id: int
+    outcomes: dict[int, ClientReply | None] = attrs.field(factory=dict)
+    gone_at: float | None = None
+    """When its connection ended; None while it lasts."""
+
+
+class Sessions:
+    """The sessions that a node knows."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[int, Session] = {}
+        self.forgotten = 0
+        """Outcomes dropped for the limit before the client had settled them."""
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def get(self, session_id: int) -> Session:
+        """The session with this id, which is connected now."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            session = self._sessions[session_id] = Session(session_id)
+        session.gone_at = None
+        return session
+
+    def begin(self, session: Session, request_id: int) -> None:
+        """Remember that this write is under way."""
+        if len(session.outcomes) >= OUTCOMES_MAX:
+            del session.outcomes[next(iter(session.outcomes))]
+            self.forgotten += 1
+        session.outcomes[request_id] = None
+
+    def end(self, session_id: int, request_id: int, reply: ClientReply) -> None:
+        """Remember what the write came to, if its session still wants to know."""
+        session = self._sessions.get(session_id)
+        if session is not None and request_id in session.outcomes:
+            session.outcomes[request_id] = reply
+
+    def settle(self, session: Session, below: int) -> None:
+        """The client has every outcome below this id. Ids grow, so the oldest stand first."""
+        outcomes = session.outcomes
+        while outcomes:
+            request_id = next(iter(outcomes))
+            if request_id >= below:
+                return
+            del outcomes[request_id]
+
+    def gone(self, session_id: int, now: float) -> None:
+        """The connection of a session ended; sessions that ended `IDLE_S` ago are forgotten."""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.gone_at = now
+        old = [
+            s.session_id
+            for s in self._sessions.values()
+            if s.gone_at is not None and s.gone_at + IDLE_S <= now
+        ]
+        for session_id_ in old:
+            del self._sessions[session_id_]

@@ -1,0 +1,325 @@
+"""The write half of the coordinator: one round to all owners, restamp, resend, deadline.
+
+Requests of one batch whose keys have the same owners and that need as many acks share a round.
+A round goes on after its requests are answered, until every owner has acked or its deadline has
+passed: what is left then is the business of hints and anti-entropy.
+
+See `quorum` for how acks count, and "Operations" in docs/protocol.md for why.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from cluster.core.clock import STAMP_BYTES, hlc_of, stamp
+from cluster.core.exchange import Exchange, Rounds
+from cluster.core.operations import FailureCode, ReplicaWriteReply
+from cluster.core.pending import Part, Pending
+from cluster.core.quorum import ReadOutcome, ReadRound, WriteRound
+from cluster.core.values import BootId, NodeId
+
+__all__ = ["WriteCoordinator"]
+
+REPAIR_DEADLINE_S: Final = 2.0
+"""How long a background repair is repeated; what it does not reach is found again later."""
+
+
+class WriteCoordinator:
+    """Write rounds of one node.
+
+    `settled` is called with every request whose last part is closed.
+    """
+
+    def __init__(self, exchange: Exchange, settled: Callable[[Pending], None]) -> None:
+        self._x: Final = exchange
+        self._settled: Final = settled
+        self._gathering: dict[tuple[int, int, bool], WriteRound] = {}
+        self.rounds: Final[Rounds[WriteRound]] = Rounds()
+
+    # ------------------------------------------------------------------ requests
+
+    def submit(
+        self,
+        request: Pending,
+        groups: Mapping[int, Sequence[int]],
+        records: Sequence[bytes | None],
+        *,
+        fixed: bool = False,
+    ) -> None:
+        """Put records of a request into rounds that leave with the next `flush`.
+
+        Args:
+            request: gets one part per round; keys of groups with too few reachable owners fail.
+            groups: indices of the request's keys by group of partitions; none may be without a
+                record.
+            records: by index of the key.
+            fixed: the records keep their stamps (touch).
+        """
+        for group, indices in groups.items():
+            route = self._x.routes.route(group)
+            need = request.level.needed(len(route.owners))
+            if route.reachable < need:
+                request.asked, request.answered = len(route.owners), 0
+                text = _unavailable(request, indices, need, len(route.owners), route.reachable)
+                request.fail(indices, FailureCode.UNAVAILABLE, text)
+                continue
+            round_ = self._gather(group, route.owners, need, fixed, request, len(indices))
+            first = len(round_.keys)
+            round_.parts.append(Part(request, first, indices))
+            request.open_parts += 1
+            if len(indices) == len(request.keys):
+                round_.keys.extend(request.keys)
+                round_.records.extend(records)  # type: ignore[arg-type]  # none is None here
+            else:
+                for index in indices:
+                    record = records[index]
+                    assert record is not None, "a key that is written has a record"
+                    round_.keys.append(request.keys[index])
+                    round_.records.append(record)
+
+    def _gather(
+        self,
+        group: int,
+        owners: tuple[NodeId, ...],
+        need: int,
+        fixed: bool,
+        request: Pending,
+        keys: int,
+    ) -> WriteRound:
+        """The round that takes so many keys of a request.
+
+        The open one if they fit, else a new one.
+        """
+        slot = (group, need, fixed)
+        size = request.size_bytes * keys // len(request.keys)
+        round_ = self._gathering.get(slot)
+        if round_ is not None and round_.size_bytes + size > self._x.settings.round_bytes_max:
+            self.start(self._gathering.pop(slot))
+            round_ = None
+        if round_ is None:
+            round_ = WriteRound(self._x.new_id(), group, owners, need, fixed)
+            round_.deadline = request.deadline
+            self._gathering[slot] = round_
+        round_.size_bytes += size
+        round_.deadline = min(round_.deadline, request.deadline)
+        return round_
+
+    def flush(self) -> None:
+        """Start every round that was gathered."""
+        while self._gathering:
+            gathered, self._gathering = self._gathering, {}
+            for round_ in gathered.values():
+                self.start(round_)
+
+    def start(self, round_: WriteRound) -> None:
+        """Apply to the own copy, send to the other owners, count what that gives."""
+        x = self._x
+        x.counters.rounds += 1
+        route = x.routes.route(round_.group)
+        own = x.settings.node_id
+        if not round_.delivered:
+            self.rounds.add(round_, x.now)
+        message = round_.message()
+        for node in route.others:
+            if node not in round_.acked:
+                x.send(node, message)
+        if route.local and own not in round_.acked:
+            higher = x.table.apply_many(round_.keys, round_.records)
+            self._count(round_, own, x.settings.boot, higher)
+        elif round_.done:
+            self._complete(round_)
+
+    # ------------------------------------------------------------------ answers
+
+    def on_reply(self, sender: NodeId, reply: ReplicaWriteReply) -> None:
+        """Count the answer of a replica, if it still matters and is valid."""
+        counters = self._x.counters
+        round_ = self.rounds.get(reply.round_id)
+        if round_ is None:
+            counters.answers_late += 1
+        elif reply.refused:
+            counters.answers_refused += 1
+        elif not self._x.routes.is_current(sender, reply.boot):
+            counters.answers_void += 1
+        elif sender not in round_.owners or not _fits(reply.higher, len(round_.keys)):
+            counters.answers_invalid += 1
+        else:
+            self._count(round_, sender, reply.boot, reply.higher)
+
+    def _count(
+        self, round_: WriteRound, node: NodeId, boot: BootId, higher: list[tuple[int, bytes]]
+    ) -> None:
+        was_done = round_.done
+        conflicts = round_.ack(node, boot, [position for position, _ in higher])
+        if conflicts:
+            self._restamp(round_, conflicts, dict(higher))
+        if round_.done and not was_done:
+            self._complete(round_)
+        if round_.delivered:
+            self.rounds.drop(round_)
+
+    def _restamp(
+        self, round_: WriteRound, positions: Iterable[int], higher: Mapping[int, bytes]
+    ) -> None:
+        """Write keys again above the stamps that an owner holds, in a round of their own."""
+        x = self._x
+        again = WriteRound(x.new_id(), round_.group, round_.owners, round_.need, fixed=False)
+        again.deadline = round_.deadline
+        for position in positions:
+            part, index = _locate(round_, position)
+            if not part.open:
+                continue
+            if x.clock.observe(hlc_of(higher[position]), x.wall_ms) is not None:
+                x.counters.stamps_skewed += 1
+                text = "an owner holds a stamp too far ahead of this node's clock: set the clocks"
+                part.request.fail((index,), FailureCode.INTERNAL, text)
+                continue
+            above = stamp(x.clock.tick(x.wall_ms), x.settings.boot)
+            again.parts.append(Part(part.request, len(again.keys), (index,)))
+            again.keys.append(round_.keys[position])
+            again.records.append(above + round_.records[position][STAMP_BYTES:])
+            part.request.restamped[index] = above
+            part.request.open_parts += 1
+        if again.keys:
+            x.counters.restamps += len(again.keys)
+            self.start(again)
+
+    def _complete(self, round_: WriteRound) -> None:
+        for part in round_.parts:
+            if part.open:
+                part.request.asked = len(round_.owners)
+                part.request.answered = max(part.request.answered, len(round_.acked))
+                self._close(part)
+
+    def _close(self, part: Part) -> None:
+        part.open = False
+        part.request.open_parts -= 1
+        if part.request.open_parts == 0:
+            self._settled(part.request)
+
+    # ------------------------------------------------------------------ write-back and repair
+
+    def write_back(self, read: ReadRound, outcome: ReadOutcome) -> None:
+        """Bring what a read found to a write quorum (the reads wait for it).
+
+        Repair who is behind.
+        """
+        x = self._x
+        boots = {node: answer.boot for node, answer in read.answers.items()}
+        boots[x.settings.node_id] = x.settings.boot
+        for holders, positions in outcome.write_back.items():
+            acked = {node: boots[node] for node in holders}
+            round_ = self._fixed(read, outcome, positions, acked, read.write_quorum)
+            for at, position in enumerate(positions):
+                part, index = _locate(read, position)
+                part.request.open_parts += 1
+                round_.parts.append(Part(part.request, at, (index,)))
+            round_.deadline = read.deadline
+            x.counters.write_backs += len(positions)
+            self.start(round_)
+        for behind, positions in outcome.repair.items():
+            acked = {node: boots.get(node, 0) for node in read.owners if node not in behind}
+            round_ = self._fixed(read, outcome, positions, acked, need=0)
+            round_.done = True
+            x.counters.read_repairs += len(positions)
+            self.start(round_)
+
+    def _fixed(
+        self,
+        read: ReadRound,
+        outcome: ReadOutcome,
+        positions: Sequence[int],
+        acked: dict[NodeId, BootId],
+        need: int,
+    ) -> WriteRound:
+        round_ = WriteRound(self._x.new_id(), read.group, read.owners, need, fixed=True)
+        round_.acked = acked
+        round_.deadline = self._x.now + REPAIR_DEADLINE_S
+        for position in positions:
+            record = outcome.records[position]
+            assert record is not None, "only what was found is written back"
+            round_.keys.append(read.keys[position])
+            round_.records.append(record)
+        return round_
+
+    # ------------------------------------------------------------------ time and peers
+
+    def tick(self) -> None:
+        """End what is past its deadline, repeat what was not answered."""
+        now = self._x.now
+        for round_ in self.rounds.due(now):
+            self._expire(round_, now)
+            if self.rounds.get(round_.round_id) is not None:
+                round_.attempt += 1
+                for node in self._x.routes.route(round_.group).others:
+                    self._send_again(round_, node)
+                self.rounds.wake_again(round_, now)
+
+    def _expire(self, round_: WriteRound, now: float) -> None:
+        if now < round_.deadline:
+            return
+        for part in round_.parts:
+            if part.open and part.request.deadline <= now:
+                indices = [
+                    index
+                    for at, index in enumerate(part.indices, part.start)
+                    if at not in round_.moved
+                ]
+                part.request.asked = len(round_.owners)
+                part.request.answered = max(part.request.answered, len(round_.acked))
+                text = _timeout(part.request, indices, round_)
+                part.request.fail(indices, FailureCode.TIMEOUT, text)
+                self._close(part)
+        left = [part.request.deadline for part in round_.parts if part.open]
+        if left:
+            round_.deadline = min(left)
+        else:
+            self.rounds.drop(round_)
+
+    def _send_again(self, round_: WriteRound, node: NodeId) -> None:
+        if node in round_.owners and node not in round_.acked:
+            self._x.counters.resends += 1
+            self._x.send(node, round_.message())
+
+    def peer_up(self, node: NodeId) -> None:
+        """Send what this peer has not acked yet."""
+        for round_ in self.rounds.all():
+            self._send_again(round_, node)
+
+    def void(self, node: NodeId, boot: BootId) -> None:
+        """A newer boot of a node is known: its older acks count no more."""
+        for round_ in self.rounds.all():
+            if round_.void(node, boot):
+                self._x.counters.answers_void += 1
+                if self._x.routes.is_reachable(node):
+                    self._send_again(round_, node)
+
+
+def _locate(round_: WriteRound | ReadRound, position: int) -> tuple[Part, int]:
+    """The part that a position of a round belongs to, and its index in the request."""
+    for part in round_.parts:
+        index = part.index_at(position)
+        if index is not None:
+            return part, index
+    raise AssertionError(f"position {position} belongs to no request of round {round_.round_id}")
+
+
+def _fits(higher: list[tuple[int, bytes]], keys: int) -> bool:
+    return all(0 <= position < keys for position, _ in higher)
+
+
+def _unavailable(
+    request: Pending, indices: Sequence[int], need: int, owners: int, reachable: int
+) -> str:
+    return (
+        f"{request.op} of {request.keys[indices[0]]!r:.80} at {request.level.name} needs {need} of "
+        f"{owners} owners and {reachable} can be reached: nothing was done, try again later"
+    )
+
+
+def _timeout(request: Pending, indices: Sequence[int], round_: WriteRound) -> str:
+    key = request.keys[indices[0]] if indices else request.keys[0]
+    return (
+        f"{request.op} of {key!r:.80} at {request.level.name}: {len(round_.acked)} of "
+        f"{round_.need} needed owners answered in time; it may or may not have taken effect: "
+        "read it back or do it again"
+    )
