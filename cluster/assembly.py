@@ -1,0 +1,336 @@
+"""A node, put together: the supervision tree, who knows whom, and how it stops.
+
+`Node` runs in any environment, real or simulated. `serve` runs one for real: websockets, signals,
+the `listening` and `ready` lines. Nothing is decided here but the wiring: groups are one_for_one;
+the replicator is supervised without restarts, because what the promises rest on would be gone.
+"""
+
+import contextlib
+import gc
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import trio
+from loguru import logger
+
+from actors import (
+    ActorSystem,
+    AskError,
+    ChildSpec,
+    CrashReport,
+    MailboxSpec,
+    Overflow,
+    Ref,
+    SlowHandler,
+    SupervisorSpec,
+    TraceLog,
+)
+from cluster.config import Config
+from cluster.core.exchange import Settings
+from cluster.core.membership import MemberEntry
+from cluster.core.metrics import Registry
+from cluster.core.ring import RingMember
+from cluster.core.ring_state import RingState
+from cluster.core.values import new_boot_id
+from cluster.environment import Environment, RealEnvironment
+from cluster.gateway.control import ControlFace
+from cluster.gateway.front_door import FrontDoor, FrontDoorOptions
+from cluster.gateway.http import HttpFace, bound_address, open_listener
+from cluster.gateway.http_app import make_app
+from cluster.net.addresses import format_address, parse_address
+from cluster.net.base import ConnectionLimits
+from cluster.net.websocket import WebSocketTransport
+from cluster.services.link import LinkOptions
+from cluster.services.local import Drain, WaitIdle
+from cluster.services.peers import Peers
+from cluster.services.pulse import Pulse
+from cluster.services.replicator import Replicator, weigh
+from cluster.services.ring_keeper import RingKeeper
+from cluster.services.traffic import Traffic
+from cluster.wire.codec import Codec, FrameLimits
+from cluster.wire.handshake import LocalNode
+
+__all__ = ["Node", "serve"]
+
+REPLICATOR_BATCHES: Final = 4096
+REPLICATOR_BYTES: Final = 64 << 20
+"""Frames that may wait for the replicator; beyond it they are answered `OVERLOADED`."""
+
+DRAIN_TIMEOUT_S: Final = 3.0
+TRACE_PREFIX_BITS: Final = 24
+
+
+class Node:
+    """One node in one environment. Runs once; `bound` and `serving` tell how far it is."""
+
+    def __init__(
+        self,
+        config: Config,
+        environment: Environment,
+        *,
+        http_listener: socket.socket | None = None,
+    ) -> None:
+        """Prepare; nothing runs yet.
+
+        Args:
+            config: all options.
+            environment: clocks, randomness and network.
+            http_listener: where the HTTP face serves; None: there is none.
+        """
+        self.config: Final = config
+        self.environment: Final = environment
+        self.registry: Final = Registry()
+        rng = environment.random(f"node/{config.node_id}")
+        self.boot: Final = new_boot_id(environment.wall_ms(), rng)
+        self.bound: Final = trio.Event()
+        self.serving: Final = trio.Event()
+        self.address = ""
+        self._http_listener: Final = http_listener
+        self.http_address: Final = "" if http_listener is None else bound_address(http_listener)
+        self._bind = config.bind
+        self._limits: Final = FrameLimits(frame_bytes_max=config.frame_max_bytes)
+        self._log: Final = logger.bind(node=config.node_id)
+        trace = TraceLog(
+            config.node_id,
+            prefix=rng.getrandbits(TRACE_PREFIX_BITS),
+            boot_id=self.boot,
+            anchor_s=environment.wall_ms() / 1000 - environment.now(),
+        )
+        self.system: Final = ActorSystem(
+            config.node_id,
+            self._tree(),
+            rng=rng,
+            trace=trace,
+            on_crash=self._on_crash,
+            on_slow=self._on_slow,
+        )
+        self.face: Final = ControlFace(
+            config,
+            self.system,
+            environment,
+            self.registry,
+            http_address=self.http_address,
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Start everything, serve until `stop`. Started once every port is bound.
+
+        Raises:
+            StartFailed: a part could not start, for instance because its port is taken.
+            RestartLimit: a part failed for good.
+        """
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.system.run)
+            task_status.started()
+
+    async def stop(self) -> None:
+        """Stop in order: refuse new requests, finish those that are pending, then end the tree."""
+        self._front_door().tell(Drain())
+        try:
+            await self._replicator().ask(WaitIdle(), timeout_s=DRAIN_TIMEOUT_S)
+        except AskError as error:
+            self._log.warning("stopping with requests pending: {}", error)
+        self.system.stop()
+
+    # ------------------------------------------------------------------ the tree
+
+    def _tree(self) -> SupervisorSpec:
+        """The children in the order in which they start; they stop in reverse."""
+        replicator = ChildSpec(
+            "replicator",
+            self._make_replicator,
+            mailbox=MailboxSpec(
+                capacity=REPLICATOR_BATCHES,
+                overflow=Overflow.REJECT,
+                weigh=weigh,
+                weight_max=REPLICATOR_BYTES,
+            ),
+        )
+        faces = [ChildSpec("front_door", self._make_front_door)]
+        if self._http_listener is not None:
+            faces.append(ChildSpec("http", self._make_http))
+        return SupervisorSpec(
+            "",
+            (
+                ChildSpec("pulse", lambda: Pulse(self.registry)),
+                ChildSpec("ring_keeper", self._make_ring_keeper),
+                ChildSpec("peers", self._make_peers),
+                SupervisorSpec("", (replicator,), intensity=0),
+                SupervisorSpec("", tuple(faces)),
+            ),
+        )
+
+    def _ref(self, name: str) -> Callable[[], Ref[Any]]:
+        return lambda: self.system.ref(name)
+
+    def _replicator(self) -> Ref[Any]:
+        return self.system.ref("replicator")
+
+    def _front_door(self) -> Ref[Any]:
+        return self.system.ref("front_door")
+
+    def _make_ring_keeper(self) -> RingKeeper:
+        config = self.config
+
+        def state(address: str) -> RingState:
+            return RingState(
+                RingMember(config.node_id, address, config.weight, config.zone),
+                virtual_nodes=config.virtual_nodes,
+                replication_factor=config.replication_factor,
+                bootstrap_expect=config.founders,
+            )
+
+        return RingKeeper(
+            state,
+            self.registry,
+            expected=config.founders,
+            subscribers=lambda: [self.system.ref(n) for n in ("replicator", "front_door", "peers")],
+            peers=self._ref("peers"),
+            sources=lambda: [self._front_door(), self._replicator()],
+            log=self._say,
+        )
+
+    def _make_peers(self) -> Peers:
+        config = self.config
+
+        def entry(address: str) -> MemberEntry:
+            return MemberEntry(config.node_id, address, self.boot, config.zone, config.weight)
+
+        def options(address: str) -> LinkOptions:
+            return LinkOptions(
+                self.environment,
+                self._local(address).hello(),
+                Codec("json" if config.codec == "json" else "msgpack", self._limits),
+                Traffic(self.registry, "peer"),
+                self._say,
+            )
+
+        return Peers(
+            entry,
+            config.seeds,
+            options,
+            self.registry,
+            subscribers=lambda: [self._replicator(), self._front_door()],
+            ring_keeper=self._ref("ring_keeper"),
+            front_door=self._front_door,
+            log=self._say,
+        )
+
+    def _make_replicator(self) -> Replicator:
+        config = self.config
+        settings = Settings(
+            node_id=config.node_id,
+            boot=self.boot,
+            value_max=config.value_max_bytes,
+            reply_bytes_max=config.frame_max_bytes // 2,
+        )
+        return Replicator(
+            settings,
+            self.environment,
+            self.registry,
+            self.system.trace.new_id,
+            partitions=config.virtual_nodes,
+            clock_offset_max_ms=config.clock_offset_max_ms,
+            ring_keeper=self._ref("ring_keeper"),
+            on_serving=self.serving.set,
+        )
+
+    def _make_front_door(self) -> FrontDoor:
+        return FrontDoor(
+            FrontDoorOptions(
+                bind=lambda: self._bind,
+                local=self._local,
+                limits=self._limits,
+                environment=self.environment,
+                registry=self.registry,
+                answer=self.face.answer,
+                replicator=self._replicator,
+                peers=self._ref("peers"),
+                ring_keeper=self._ref("ring_keeper"),
+                on_bound=self._on_bound,
+                log=self._say,
+            )
+        )
+
+    def _make_http(self) -> HttpFace:
+        assert self._http_listener is not None, "there is no HTTP face without a listener"
+        return HttpFace(
+            make_app(self.face, self.registry, self.config.request_timeout_s), self._http_listener
+        )
+
+    def _local(self, bound: str) -> LocalNode:
+        config = self.config
+        return LocalNode(
+            cluster=config.cluster_name,
+            node_id=config.node_id,
+            boot=self.boot,
+            virtual_nodes=config.virtual_nodes,
+            replication_factor=config.replication_factor,
+            value_max=config.value_max_bytes,
+            frame_max=config.frame_max_bytes,
+            address=advertised(config.advertise, bound),
+        )
+
+    # ------------------------------------------------------------------ what is told to people
+
+    def _on_bound(self, address: str) -> None:
+        self.address = self._bind = address
+        self.bound.set()
+
+    def _say(self, level: str, text: str) -> None:
+        self._log.log(level.upper(), "{}", text)
+
+    def _on_crash(self, report: CrashReport) -> None:
+        self._log.opt(exception=report.error).error("{} crashed", report.path)
+
+    def _on_slow(self, slow: SlowHandler) -> None:
+        self._log.warning("{} took {:.0f} ms for {}", slow.path, slow.took_s * 1000, slow.type)
+
+
+async def serve(config: Config) -> int:
+    """Run one node in this process until SIGTERM or SIGINT; the exit code is returned."""
+    limits = ConnectionLimits(frame_bytes_max=config.frame_max_bytes)
+    environment = RealEnvironment(None, WebSocketTransport(limits))
+    listener = None if config.http is None else open_listener(config.http)
+    node = Node(config, environment, http_listener=listener)
+    with (
+        contextlib.closing(listener) if listener else contextlib.nullcontext(),
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+    ):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_on_signal, node, signals)
+            nursery.start_soon(_announce, node)
+            # What has been made by now lives as long as the process: the collector may ignore it.
+            gc.freeze()
+            await node.run()
+            nursery.cancel_scope.cancel()
+    return 0
+
+
+async def _stop_on_signal(node: Node, signals: AsyncIterator[int]) -> None:
+    async for number in signals:
+        logger.info("{}: stopping in order", signal.Signals(number).name)
+        await node.stop()
+        return
+
+
+async def _announce(node: Node) -> None:
+    """Tell whoever started this process how far it is, on standard output."""
+    name = node.config.node_id
+    await node.bound.wait()
+    http = node.http_address or "off"
+    print(f"listening node={name} ws={node.address} http={http}", flush=True)  # noqa: T201
+    await node.serving.wait()
+    print(f"ready node={name}", flush=True)  # noqa: T201
+
+
+def advertised(wanted: str, bound: str) -> str:
+    """The address that others dial: `wanted`, where port 0 stands for the bound one."""
+    if not wanted:
+        return bound
+    host, port = parse_address(wanted)
+    if port == 0 and bound:
+        port = parse_address(bound)[1]
+    return format_address(host, port)

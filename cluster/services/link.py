@@ -1,0 +1,191 @@
+"""The link to one peer: dials, greets, and is the one writer of the connection.
+
+What waits in the mailbox is the outbox: every drained batch leaves in as few frames as its bytes
+allow, at once when the link is idle. Messages between members overtake data in the next frame. The
+connection carries nothing but our frames; a reader waits on it only to notice its end. While there
+is no connection, what is sent is dropped and counted: whoever sent it repeats it or gives up by its
+deadline.
+
+The link dials for ever, with backoff; `peers` decides when it is not wanted any more.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+import trio
+
+from actors import Behaviour, Context, Outcome, Ref
+from cluster.core.backoff import Backoff
+from cluster.core.operations import ReplicaReadReply, ReplicaWrite
+from cluster.environment import Environment
+from cluster.errors import ClusterError, ConnectionLost, HandshakeRefused
+from cluster.net.base import CLOSE_GOING_AWAY, Connection
+from cluster.net.greeting import DialledMyselfError, greet
+from cluster.services.local import LinkDown, LinkIsMyself, LinkUp, Outgoing
+from cluster.services.traffic import Traffic
+from cluster.wire.codec import Codec
+from cluster.wire.handshake import Hello, Welcome
+from cluster.wire.messages import FrameHeader
+
+__all__ = ["Link", "LinkOptions", "weigh"]
+
+DIAL_TIMEOUT_S: Final = 3.0
+SEND_TIMEOUT_S: Final = 5.0
+"""A peer that takes no bytes for so long is given up; the connection with it."""
+
+REDIAL_FIRST_S: Final = 0.05
+REDIAL_MAX_S: Final = 2.0
+
+
+@attrs.frozen
+class LinkOptions:
+    """What all links of a node have in common."""
+
+    environment: Environment
+    hello: Hello
+    codec: Codec
+    traffic: Traffic
+    log: Callable[[str, str], None]
+    """Takes a level (`info`, `warning`) and a line for people."""
+
+
+@attrs.frozen
+class _Dial:
+    """It is time to dial."""
+
+
+@attrs.frozen
+class _Connected:
+    connection: Connection
+    welcome: Welcome
+
+
+@attrs.frozen
+class _Ended:
+    outcome: Outcome[None]
+
+
+def weigh(message: Any) -> int:
+    """Bytes that a message holds while it waits for its link; small ones count as nothing."""
+    if not isinstance(message, Outgoing):
+        return 0
+    total = 0
+    for each in message.messages:
+        if isinstance(each, ReplicaWrite):
+            total += sum(map(len, each.records))
+        elif isinstance(each, ReplicaReadReply):
+            total += sum(len(record) for record in each.records if record is not None)
+    return total
+
+
+class Link(Behaviour[Any]):
+    """The actor; see the module."""
+
+    def __init__(self, address: str, peers: Ref[Any], options: LinkOptions) -> None:
+        self._address: Final = address
+        self._peers: Final = peers
+        self._options: Final = options
+        self._connection: Connection | None = None
+        self._welcome: Welcome | None = None
+        self._backoff: Backoff | None = None
+        self._refusal = ""
+        self._header = FrameHeader(0, 0, 0)
+        self._urgent: list[bytes] = []
+        self._parts: list[bytes] = []
+
+    async def started(self, ctx: Context[Any]) -> None:
+        """Dial at once."""
+        self._backoff = Backoff(REDIAL_FIRST_S, REDIAL_MAX_S, ctx.rng)
+        ctx.set_timer("dial", 0.0, _Dial())
+
+    def receive(self, ctx: Context[Any], message: Any) -> None:
+        """Encode what is to be sent, or follow the connection."""
+        if isinstance(message, Outgoing):
+            self._take(ctx, message)
+        elif isinstance(message, _Dial):
+            ctx.start_task(self._converse, ctx, then=_Ended, name="converse")
+        elif isinstance(message, _Connected):
+            self._on_connected(ctx, message)
+        elif isinstance(message, _Ended):
+            self._on_ended(ctx, message)
+
+    def _take(self, ctx: Context[Any], outgoing: Outgoing) -> None:
+        if self._connection is None:
+            self._options.traffic.dropped.value += len(outgoing.messages)
+            return
+        if outgoing.header.clock >= self._header.clock:
+            self._header = outgoing.header
+        lane = self._urgent if outgoing.urgent else self._parts
+        now, encode = ctx.now(), self._options.codec.encode_message
+        lane.extend(encode(message, now) for message in outgoing.messages)
+
+    async def settled(self, _ctx: Context[Any]) -> None:
+        """Write what waits, members' messages first."""
+        if not (self._urgent or self._parts):
+            return
+        parts = self._urgent + self._parts
+        self._urgent, self._parts = [], []
+        connection, codec = self._connection, self._options.codec
+        if connection is None:
+            self._options.traffic.dropped.value += len(parts)
+            return
+        start = 0
+        try:
+            with trio.fail_after(SEND_TIMEOUT_S):
+                while start < len(parts):
+                    end = codec.fitting(parts, start)
+                    frame = codec.assemble(self._header, parts[start:end])
+                    await connection.send(frame)
+                    self._options.traffic.sent(end - start, len(frame))
+                    start = end
+        except ConnectionLost:
+            self._options.traffic.dropped.value += len(parts) - start
+        except trio.TooSlowError:
+            self._options.traffic.dropped.value += len(parts) - start
+            await connection.aclose(f"no bytes taken for {SEND_TIMEOUT_S:g} s", CLOSE_GOING_AWAY)
+
+    # ------------------------------------------------------------------ the connection
+
+    async def _converse(self, ctx: Context[Any]) -> None:
+        """Dial, greet, and wait for the end of the connection."""
+        options = self._options
+        transport = options.environment.transport
+        async with transport.dial(self._address, timeout_s=DIAL_TIMEOUT_S) as connection:
+            welcome = await greet(
+                connection, options.hello, options.codec, timeout_s=DIAL_TIMEOUT_S
+            )
+            ctx.ref.tell_control(_Connected(connection, welcome))
+            while True:
+                await connection.receive()
+                options.log("warning", f"{self._address} sent a frame on our link: ignored")
+
+    def _on_connected(self, ctx: Context[Any], message: _Connected) -> None:
+        assert self._backoff is not None, "set when the actor started"
+        self._backoff.reset()
+        self._refusal = ""
+        self._connection, self._welcome = message.connection, message.welcome
+        welcome = message.welcome
+        ctx.tell(self._peers, LinkUp(self._address, ctx.ref, welcome.node_id, welcome.boot))
+
+    def _on_ended(self, ctx: Context[Any], message: _Ended) -> None:
+        assert self._backoff is not None, "set when the actor started"
+        error = message.outcome.error
+        was_up, self._connection = self._connection is not None, None
+        self._urgent, self._parts = [], []
+        if isinstance(error, HandshakeRefused):
+            if isinstance(error, DialledMyselfError):
+                ctx.tell(self._peers, LinkIsMyself(self._address))
+                return
+            self._log_refusal(str(error))
+        elif error is not None and not isinstance(error, ClusterError):
+            raise error
+        if was_up:
+            ctx.tell(self._peers, LinkDown(self._address, str(error)))
+        ctx.set_timer("dial", self._backoff.next_delay(), _Dial())
+
+    def _log_refusal(self, reason: str) -> None:
+        """Say it once, not at every attempt."""
+        if reason != self._refusal:
+            self._refusal = reason
+            self._options.log("warning", f"{self._address} refuses this node: {reason}")
