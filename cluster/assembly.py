@@ -23,7 +23,9 @@ from actors import (
     MailboxSpec,
     Overflow,
     Ref,
+    RestartLimit,
     SlowHandler,
+    StartFailed,
     SupervisorSpec,
     TraceLog,
 )
@@ -35,6 +37,7 @@ from cluster.core.ring import RingMember
 from cluster.core.ring_state import RingState
 from cluster.core.values import new_boot_id
 from cluster.environment import Environment, RealEnvironment
+from cluster.errors import NodeFailed
 from cluster.gateway.control import ControlFace
 from cluster.gateway.front_door import FrontDoor, FrontDoorOptions
 from cluster.gateway.http import HttpFace, bound_address, open_listener
@@ -118,12 +121,12 @@ class Node:
         """Start everything, serve until `stop`. Started once every port is bound.
 
         Raises:
-            StartFailed: a part could not start, for instance because its port is taken.
-            RestartLimit: a part failed for good.
+            NodeFailed: a part could not start (its port is taken), or failed for good.
         """
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.system.run)
-            task_status.started()
+        try:
+            await self.system.run(task_status=task_status)
+        except (StartFailed, RestartLimit) as error:
+            raise NodeFailed(str(error)) from error
 
     async def stop(self) -> None:
         """Stop in order: refuse new requests, finish those that are pending, then end the tree."""
@@ -256,9 +259,7 @@ class Node:
 
     def _make_http(self) -> HttpFace:
         assert self._http_listener is not None, "there is no HTTP face without a listener"
-        return HttpFace(
-            make_app(self.face, self.registry, self.config.request_timeout_s), self._http_listener
-        )
+        return HttpFace(make_app(self.face), self._http_listener)
 
     def _local(self, bound: str) -> LocalNode:
         config = self.config

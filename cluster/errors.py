@@ -21,6 +21,7 @@ __all__ = [
     "InternalError",
     "InvalidKey",
     "InvalidValue",
+    "NodeFailed",
     "NotOwner",
     "Overloaded",
     "ProtocolError",
@@ -123,6 +124,10 @@ class ConnectionLost(ClusterError):
 
 class ConfigError(ClusterError):
     """An option is unknown, has a bad value, or contradicts another. The message names it."""
+
+
+class NodeFailed(ClusterError):
+    """A part of this node could not start, or failed for good; the node ends."""
 
 
 class BatchError(ClusterError):

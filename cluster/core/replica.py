@@ -16,7 +16,7 @@ from cluster.core.operations import (
     ReplicaWrite,
     ReplicaWriteReply,
 )
-from cluster.core.record import check, version
+from cluster.core.record import check_many, version
 from cluster.core.ring import RingView
 from cluster.core.table import RecordTable
 from cluster.core.values import BootId, CoreError, NodeId
@@ -128,11 +128,11 @@ class Replica:
         """The code of what is wrong with the records of a write, or 0."""
         records = message.records
         try:
-            if len(records) != len(message.keys):
-                raise CoreError(f"{len(records)} records for {len(message.keys)} keys")
-            for record in records:
-                check(record, self._value_max)
+            check_many(records, self._value_max)
         except CoreError:
+            self.counters.replica_refused_invalid += 1
+            return FailureCode.INVALID
+        if len(records) != len(message.keys):
             self.counters.replica_refused_invalid += 1
             return FailureCode.INVALID
         # Records order by their stamps, so the greatest holds the furthest clock.

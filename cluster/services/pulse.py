@@ -1,7 +1,7 @@
-"""The pulse: how late the event loop is, measured by a timer that knows when it should have fired.
+"""The pulse: how late the event loop is, by a timer that knows when it should have fired.
 
-A node whose loop lags answers late for reasons of its own; the figure belongs next to every latency,
-and a failure detector must not blame others for it.
+A node whose loop lags answers late for reasons of its own; the figure belongs next to every
+latency, and a failure detector must not blame others for it.
 """
 
 from typing import Any, Final

@@ -1,0 +1,415 @@
+"""Operations and requests in flight: sending, moving to another node, putting off, giving up.
+
+An operation is in flight until every key has its outcome. Each of its keys is at any time in
+exactly one place: in a part (waiting in a link's outbox, or sent), stranded (sent, and the
+connection to that node broke), put off (refused, to be tried again later), or waiting for any node
+to be connected.
+
+What was sent and is no read is never sent to another node: it may be executed there, and a write
+that two nodes coordinate can be seen twice, around another. It is repeated to the same boot of the
+same node under the same id, where the repeat is recognised.
+"""
+
+import heapq
+import random
+from collections.abc import Callable, Sequence
+from itertools import count
+from math import inf
+from typing import Final
+
+import attrs
+
+from cluster.client._budget import RetryBudget
+from cluster.client._explain import lost_with_boot, no_answer, nowhere_to_ask
+from cluster.client._links import Link, Links
+from cluster.client._operation import OPEN, ControlOperation, Operation, Part, WriteOperation
+from cluster.client._replies import NextStep, Refusal, next_step
+from cluster.client._routing import KEY_OVERHEAD_BYTES, KEYS_PER_REQUEST, Router
+from cluster.core.backoff import Backoff
+from cluster.errors import ClusterError, Overloaded, Timeout, Unavailable
+
+__all__ = ["IN_FLIGHT_MAX", "Flights"]
+
+IN_FLIGHT_MAX: Final = 10_000
+"""Operations whose callers may wait at a time."""
+TRIED_MAX: Final = 5
+"""Nodes that are asked for the same keys before their refusal counts."""
+RESEND_WITHIN_S: Final = 30.0
+"""A node remembers what a lost connection had asked for twice as long; after this a repeat might be
+done twice.
+"""
+RETRY_BACKOFF_FIRST_S: Final = 0.02
+RETRY_BACKOFF_MAX_S: Final = 1.0
+FRAME_BYTES_DEFAULT: Final = 4 * 1024 * 1024
+
+_SWEEP_SLACK: Final = 64
+
+
+@attrs.frozen
+class _Piece:
+    """Keys of an operation that are with no node."""
+
+    operation: Operation
+    indices: Sequence[int]
+    tried: tuple[int, ...]
+
+
+@attrs.frozen
+class _Stranded:
+    """Requests whose connection broke after they were sent."""
+
+    boot: int
+    since: float
+    parts: list[Part]
+
+
+class Flights:
+    """Everything that callers wait for.
+
+    Args:
+        router: says which node to ask.
+        links: says which nodes are connected.
+        rng: jitter of what is put off.
+        now: seconds on the client's clock.
+        on_wake: called with the time of a new timer.
+        on_gather: called with a link whose outbox is no longer empty.
+        on_done: called with an operation whose outcomes are all there.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        links: Links,
+        rng: random.Random,
+        now: float,
+        *,
+        on_wake: Callable[[float], None],
+        on_gather: Callable[[Link], None],
+        on_done: Callable[[Operation], None],
+        in_flight_max: int = IN_FLIGHT_MAX,
+    ) -> None:
+        self.budget = RetryBudget(now)
+        self.request_bytes_max = FRAME_BYTES_DEFAULT // 2
+        self.active = 0
+        """Operations in flight."""
+        self.resent = 0
+        """Writes repeated to the node that had them when its connection broke."""
+        self.moved = 0
+        """Keys asked of another node than the first."""
+        self.put_off = 0
+        """Keys that were refused and asked again later."""
+        self._router = router
+        self._links = links
+        self._rng = rng
+        self._on_wake, self._on_gather, self._on_done = on_wake, on_gather, on_done
+        self._in_flight_max = in_flight_max
+        self._parts: dict[int, Part] = {}
+        """By request id, in rising order of ids: they are added once and never again."""
+        self._last_id = 0
+        self._numbers = count()
+        self._deadlines: list[tuple[float, int, Operation]] = []
+        """A heap. Operations that are done stay until they come up or are half of it."""
+        self._later: list[tuple[float, int, _Piece]] = []
+        """A heap of what was put off."""
+        self._waiting: list[_Piece] = []
+        self._stranded: dict[str, _Stranded] = {}
+        """By node id."""
+
+    # ---------------------------------------------------------------- callers
+
+    def submit(self, operation: Operation) -> None:
+        """Take an operation on."""
+        if self.active >= self._in_flight_max:
+            error = Overloaded(
+                f"{self.active} operations are in flight, the most this client allows"
+            )
+            self._fail_all(operation, error)
+            self._on_done(operation)
+            return
+        self.active += 1
+        deadline = operation.deadline
+        if len(self._deadlines) > 2 * self.active + _SWEEP_SLACK:
+            self._deadlines = [entry for entry in self._deadlines if not entry[2].done]
+            heapq.heapify(self._deadlines)
+        heapq.heappush(self._deadlines, (deadline, next(self._numbers), operation))
+        self._on_wake(deadline)
+        keys = operation.keys
+        if len(keys) == 1 and type(operation) is not ControlOperation:
+            link = self._router.one(keys[0])
+            if link is not None:
+                self._send(operation, None, link, ())
+                return
+        elif self._dispatch(operation, range(len(keys)), ()):
+            return
+        self._waiting.append(_Piece(operation, range(len(keys)), ()))
+
+    def forget(self, operation: Operation) -> None:
+        """The caller has left: whatever answer still comes is dropped."""
+        if not operation.done:
+            operation.done = True
+            self.active -= 1
+            self._drop_parts(operation)
+
+    def close(self, reason: str) -> None:
+        """Fail everything in flight."""
+        for _, _, operation in sorted(self._deadlines, key=lambda entry: entry[1]):
+            if not operation.done:
+                self._give_up(operation, reason)
+
+    # ---------------------------------------------------------------- nodes
+
+    def fetch(self, link: Link, now: float) -> list[Part]:
+        """Take what waits in a link's outbox, to be sent now."""
+        parts = [part for part in link.outbox if part.request_id in self._parts]
+        link.outbox = []
+        for part in parts:
+            part.sent = part.on_wire = True
+        if parts:
+            link.outstanding += len(parts)
+            link.unsettled += len(parts)
+            link.unanswered_since = min(link.unanswered_since, now)
+        return parts
+
+    def settled_below(self) -> int:
+        """No request with an id below this will be repeated."""
+        return next(iter(self._parts), self._last_id + 1)
+
+    def answered(self, request_id: int) -> Part | None:
+        """The part that an answer belongs to, no longer in flight; None if nobody waits for it."""
+        part = self._parts.pop(request_id, None)
+        if part is not None and part.on_wire:
+            part.on_wire = False
+            part.link.outstanding -= 1
+        return part
+
+    def concluded(self, operation: Operation) -> None:
+        """An operation has got some of its outcomes."""
+        if not operation.open and not operation.done:
+            operation.done = True
+            self.active -= 1
+            self._on_done(operation)
+
+    def refused(self, part: Part, refusals: list[Refusal], now: float) -> None:
+        """A node has answered, but not done all of a part."""
+        operation = part.operation
+        tried = (*part.tried, part.link.boot)
+        moving = [r for r in refusals if self._step(operation, r, tried) is NextStep.MOVE]
+        if moving and not self._dispatch(operation, [r.index for r in moving], tried):
+            moving = []
+        if moving:
+            self.moved += len(moving)
+        moved = {refusal.index for refusal in moving}
+        left = [refusal for refusal in refusals if refusal.index not in moved]
+        later = [r for r in left if next_step(operation, r.code, node_left=False) is NextStep.WAIT]
+        if later and self._put_off(operation, later, now):
+            kept = {refusal.index for refusal in later}
+            left = [refusal for refusal in left if refusal.index not in kept]
+        for refusal in left:
+            operation.settle(refusal.index, refusal.error())
+        self.concluded(operation)
+
+    def connected(self, link: Link, now: float) -> None:
+        """A node can be asked: repeat what it may have, and ask it what waits for any node."""
+        stranded = self._stranded.pop(link.node_id, None)
+        if stranded is not None:
+            self._resend(stranded, link, now)
+        waiting, self._waiting = self._waiting, []
+        for piece in waiting:
+            self._place(piece)
+
+    def disconnected(self, link: Link, now: float) -> None:
+        """The connection of a link is gone; its outbox is empty, and it is routed to no more."""
+        node_id, boot = link.node_id, link.boot
+        stranded: list[Part] = []
+        for part in [part for part in self._parts.values() if part.link is link]:
+            part.on_wire = False
+            if part.sent and not part.operation.moves_freely:
+                stranded.append(part)
+            else:
+                del self._parts[part.request_id]
+                self._place(_Piece(part.operation, part.all_indices(), part.tried))
+        if stranded:
+            self._strand(node_id, _Stranded(boot, now, stranded))
+
+    def hedge(self, link: Link, now: float) -> None:
+        """A node is silent: ask others for the reads that wait for it, as far as the budget allows."""
+        for part in [part for part in self._parts.values() if part.link is link and part.sent]:
+            operation = part.operation
+            tried = (*part.tried, link.boot)
+            if not operation.moves_freely or len(tried) >= TRIED_MAX or not self._other(tried):
+                continue
+            if not self.budget.take(now):
+                return
+            self.answered(part.request_id)
+            self._place(_Piece(operation, part.all_indices(), tried))
+
+    # ---------------------------------------------------------------- time
+
+    def tick(self, now: float) -> None:
+        """Ask again what is due, and give up what is over."""
+        while self._later and self._later[0][0] <= now:
+            _, _, piece = heapq.heappop(self._later)
+            self._place(piece)
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, _, operation = heapq.heappop(self._deadlines)
+            if not operation.done:
+                self._give_up(operation, "the deadline passed")
+        self._sweep(now)
+
+    def next_timer(self) -> float:
+        """When to call `tick` next; `math.inf` for never."""
+        while self._deadlines and self._deadlines[0][2].done:
+            heapq.heappop(self._deadlines)
+        deadline = self._deadlines[0][0] if self._deadlines else inf
+        return min(deadline, self._later[0][0] if self._later else inf)
+
+    # ---------------------------------------------------------------- inside
+
+    def _send(
+        self,
+        operation: Operation,
+        indices: Sequence[int] | None,
+        link: Link,
+        tried: tuple[int, ...],
+    ) -> None:
+        self._last_id = request_id = self._last_id + 1
+        message = operation.request(request_id, indices)
+        part = Part(request_id, operation, indices, message, link, tried)
+        self._parts[request_id] = part
+        operation.request_ids.append(request_id)
+        link.outbox.append(part)
+        if not link.gathering and not link.writing:
+            link.gathering = True
+            self._on_gather(link)
+
+    def _dispatch(
+        self, operation: Operation, indices: Sequence[int], tried: tuple[int, ...]
+    ) -> bool:
+        """Send keys to nodes that are not in `tried`; False if there is none."""
+        if isinstance(operation, ControlOperation):
+            link = self._control_link(operation) if not tried else None
+            if link is not None:
+                self._send(operation, None, link, tried)
+            return link is not None
+        batches = self._router.plan(
+            operation.keys, indices, self._sizes(operation), self.request_bytes_max, tried
+        )
+        for batch in batches:
+            self._send(operation, batch.indices, batch.link, tried)
+        return bool(batches)
+
+    def _control_link(self, operation: ControlOperation) -> Link | None:
+        wanted = operation.node
+        if wanted is None:
+            return self._router.any_node()
+        return next(
+            (link for link in self._links.up if wanted in (link.node_id, link.address)), None
+        )
+
+    def _sizes(self, operation: Operation) -> list[int]:
+        """Bytes per key, or nothing if all of them fit into one request anyway."""
+        keys = operation.keys
+        bodies = operation.bodies if isinstance(operation, WriteOperation) else ()
+        total = sum(map(len, keys)) + sum(map(len, bodies)) + KEY_OVERHEAD_BYTES * len(keys)
+        if total <= self.request_bytes_max and len(keys) <= KEYS_PER_REQUEST:
+            return []
+        if not bodies:
+            return [len(key) + KEY_OVERHEAD_BYTES for key in keys]
+        return [
+            len(key) + len(body) + KEY_OVERHEAD_BYTES
+            for key, body in zip(keys, bodies, strict=True)
+        ]
+
+    def _place(self, piece: _Piece) -> None:
+        """Send keys that are with no node, or let them wait for one."""
+        operation = piece.operation
+        if operation.done:
+            return
+        if not self._dispatch(operation, piece.indices, piece.tried):
+            self._waiting.append(_Piece(operation, piece.indices, ()))
+
+    def _other(self, tried: tuple[int, ...]) -> bool:
+        return any(link.boot not in tried for link in self._links.up)
+
+    def _step(self, operation: Operation, refusal: Refusal, tried: tuple[int, ...]) -> NextStep:
+        node_left = len(tried) < TRIED_MAX and self._other(tried)
+        return next_step(operation, refusal.code, node_left=node_left)
+
+    def _put_off(self, operation: Operation, refusals: list[Refusal], now: float) -> bool:
+        """Ask again later; False if the deadline or the retry budget forbids it."""
+        if operation.backoff is None:
+            operation.backoff = Backoff(RETRY_BACKOFF_FIRST_S, RETRY_BACKOFF_MAX_S, self._rng)
+        told_s = max(refusal.retry_after_s for refusal in refusals)
+        at = now + told_s + operation.backoff.next_delay()
+        if at >= operation.deadline or not self.budget.take(now):
+            return False
+        piece = _Piece(operation, [refusal.index for refusal in refusals], ())
+        heapq.heappush(self._later, (at, next(self._numbers), piece))
+        self._on_wake(at)
+        self.put_off += len(refusals)
+        return True
+
+    def _strand(self, node_id: str, stranded: _Stranded) -> None:
+        link = self._links.node(node_id)
+        if link is not None:
+            self._resend(stranded, link, stranded.since)
+            return
+        before = self._stranded.get(node_id)
+        if before is not None and before.boot == stranded.boot:
+            stranded = _Stranded(stranded.boot, before.since, before.parts + stranded.parts)
+        self._stranded[node_id] = stranded
+
+    def _resend(self, stranded: _Stranded, link: Link, now: float) -> None:
+        """Repeat to the same boot; tell the callers if that boot is gone."""
+        parts = [part for part in stranded.parts if part.request_id in self._parts]
+        same = link.boot == stranded.boot and now - stranded.since <= RESEND_WITHIN_S
+        for part in parts:
+            if same:
+                part.link = link
+                self.resent += 1
+                link.outbox.append(part)
+            else:
+                del self._parts[part.request_id]
+                self._fail(part, Timeout(lost_with_boot(part)))
+        if same and parts and not link.gathering and not link.writing:
+            link.gathering = True
+            self._on_gather(link)
+
+    def _fail(self, part: Part, error: ClusterError) -> None:
+        for index in part.all_indices():
+            part.operation.settle(index, error)
+        self.concluded(part.operation)
+
+    def _fail_all(self, operation: Operation, error: ClusterError) -> None:
+        for index in range(len(operation.keys)):
+            operation.settle(index, error)
+        operation.done = True
+
+    def _give_up(self, operation: Operation, why: str) -> None:
+        """Tell the caller what is known about every key that has no outcome."""
+        for request_id in operation.request_ids:
+            part = self.answered(request_id)
+            if part is not None and part.sent:
+                error = Timeout(no_answer(part, why))
+                for index in part.all_indices():
+                    operation.settle(index, error)
+        nowhere = Unavailable(nowhere_to_ask(why, self._links.failures()))
+        for index, outcome in enumerate(operation.outcomes):
+            if outcome is OPEN:
+                operation.settle(index, nowhere)
+        self.concluded(operation)
+
+    def _drop_parts(self, operation: Operation) -> None:
+        for request_id in operation.request_ids:
+            self.answered(request_id)
+
+    def _sweep(self, now: float) -> None:
+        """Let go of pieces whose callers are gone."""
+        if len(self._waiting) > 2 * self.active + _SWEEP_SLACK or not self.active:
+            self._waiting = [piece for piece in self._waiting if not piece.operation.done]
+        for node_id, stranded in list(self._stranded.items()):
+            parts = [part for part in stranded.parts if part.request_id in self._parts]
+            if not parts:
+                del self._stranded[node_id]
+            elif now - stranded.since > RESEND_WITHIN_S:
+                self._stranded[node_id] = _Stranded(stranded.boot, stranded.since, parts)
