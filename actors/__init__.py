@@ -11,7 +11,6 @@ harness without trio and virtual time from a seed.
 """
 
 from actors._behaviour import Behaviour, ChildSpec, RestartLimits, Spec, SupervisorSpec
-from actors._cell import CrashReport
 from actors._context import Context
 from actors._dead_letters import DeadLetter, DeadLetters, DeadReason
 from actors._errors import (
@@ -34,12 +33,13 @@ from actors._errors import (
     TraceFormatError,
     single,
 )
+from actors._hooks import CrashReport, SlowHandler
 from actors._incarnation import BATCH, Outcome
 from actors._mailbox import MailboxSpec, Overflow
 from actors._ref import ASK_TIMEOUT_S, Ref
 from actors._reply import Reply, Request
 from actors._restart import Backoff, Restart, Strategy
-from actors._system import ActorSystem, SlowHandler
+from actors._system import ActorSystem
 from actors._trace import TraceLog
 
 __all__ = [

@@ -17,11 +17,12 @@ from actors._behaviour import ChildSpec
 from actors._dead_letters import DeadLetter, DeadReason
 from actors._envelope import Envelope, FromIncarnation, Order, Tick
 from actors._errors import ActorStopped, AskRefused, MailboxFull
+from actors._hooks import CrashReport
 from actors._incarnation import Incarnation
 from actors._lifecycle import State, Step, advance
 from actors._mailbox import Mailbox, Overflow
 from actors._ref import Ref
-from actors.introspection import ActorTree
+from actors.introspection import ActorTree, actor_tree
 
 if TYPE_CHECKING:
     import random
@@ -32,23 +33,9 @@ if TYPE_CHECKING:
     from actors._reply import Reply
     from actors._restart import Restart
     from actors._system import ActorSystem
-    from actors._trace import TraceLog, TraceRecord
+    from actors._trace import TraceLog
 
 FLIGHT_RECORDS: Final = 50  # the records of its own that a crash report carries
-
-
-@attrs.frozen
-class CrashReport:
-    """What is known when an actor crashes, before its supervisor decides what follows."""
-
-    path: str
-    incarnation: int
-    error: BaseException
-    message_type: str
-    """The type of the message in hand; empty if there was none."""
-    chain: int
-    records: tuple[TraceRecord, ...]
-    """The last trace records of this actor, oldest first."""
 
 
 @attrs.frozen
@@ -392,31 +379,4 @@ class Cell:
 
     def introspect(self) -> ActorTree:
         """Its statistics and those of its children."""
-        mailbox, current = self.mailbox, self._current
-        group = None if current is None else current.group
-        return ActorTree(
-            path=self.path,
-            state="suspended" if self.gate is not None else self.state.value,
-            incarnation=self.incarnation,
-            restarts=self.restarts,
-            crashes=self.crashes,
-            last_error="" if self.last_error is None else repr(self.last_error),
-            queue_len=mailbox.length,
-            queue_peak=mailbox.peak,
-            queue_capacity=mailbox.capacity,
-            queue_weight=mailbox.weight,
-            control_len=mailbox.control_length,
-            handled=self.handled,
-            refused=self.refused,
-            dropped=self.dropped,
-            dead=self.dead,
-            late_replies=self.late_replies,
-            waited_total_s=self.waited_total_s,
-            waited_max_s=self.waited_max_s,
-            took_total_s=self.took_total_s,
-            took_max_s=self.took_max_s,
-            helpers=0 if current is None else current.helpers,
-            timers=self._system.timers.count(self.number),
-            waiting_on=tuple(cell.path for cell in self.waiting_on),
-            children=() if group is None else group.introspect().children,
-        )
+        return actor_tree(self)

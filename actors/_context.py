@@ -182,7 +182,8 @@ class Context(Generic[M]):
 
     def stop(self) -> None:
         """Stop this actor after the message in hand."""
-        self._incarnation.request_stop()
+        if self._cell.current is self._incarnation:
+            self._cell.request_stop(final=False)
 
     def lookup(self, path: str) -> Ref[Any]:
         """The actor with an absolute path, or with one relative to the siblings of this actor.

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import attrs
+
+if TYPE_CHECKING:
+    from actors._trace import TraceRecord
 
 T = TypeVar("T")
 
@@ -45,3 +50,26 @@ class Hook(Generic[T]):
             except Exception:  # noqa: BLE001  # see above: it is reported, with its traceback
                 self._callbacks.remove(callback)
                 _LOG.exception("the hook %s raised and is not called again", self._name)
+
+
+@attrs.frozen
+class CrashReport:
+    """What is known when an actor crashes, before its supervisor decides what follows."""
+
+    path: str
+    incarnation: int
+    error: BaseException
+    message_type: str
+    """The type of the message in hand; empty if there was none."""
+    chain: int
+    records: tuple[TraceRecord, ...]
+    """The last trace records of this actor, oldest first."""
+
+
+@attrs.frozen
+class SlowHandler:
+    """A handler held its actor, and if it never waited the whole thread, for long."""
+
+    path: str
+    type: str
+    took_s: float

@@ -206,10 +206,7 @@ class Incarnation:
                     await waiting
 
     async def _drain(self) -> None:
-        """Handle what waits, up to the budget, without a checkpoint of our own.
-
-        The hottest loop there is: everything it needs is fetched once, records are bare tuples.
-        """
+        """Handle what waits, up to the budget: the hottest loop, so all is fetched once."""
         cell, context, count = self._cell, self._context, self._cell.count
         mailbox, trace = cell.mailbox, cell.system.trace
         take, receive = mailbox.take, self._behaviour.receive

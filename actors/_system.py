@@ -14,14 +14,13 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-import attrs
 import trio
 
 from actors._active import ACTIVE, NOBODY
 from actors._behaviour import ChildSpec, SupervisorSpec
-from actors._cell import FLIGHT_RECORDS, Cell, CrashReport
+from actors._cell import FLIGHT_RECORDS, Cell
 from actors._dead_letters import DeadLetters
-from actors._hooks import Hook
+from actors._hooks import CrashReport, Hook, SlowHandler
 from actors._ref import Ref
 from actors._registry import Registry, join
 from actors._supervisor import Supervisor
@@ -31,15 +30,6 @@ from actors.introspection import Tree
 
 STOP_TIMEOUT_S: Final = 10.0
 SLOW_HANDLER_S: Final = 0.05
-
-
-@attrs.frozen
-class SlowHandler:
-    """A handler held its actor, and if it never waited the whole thread, for long."""
-
-    path: str
-    type: str
-    took_s: float
 
 
 class ActorSystem:
@@ -79,6 +69,7 @@ class ActorSystem:
         self._seed = rng.getrandbits(64)
         self._numbers = itertools.count()
         self._registry = Registry()
+        self._has_run = False
         self._root = self.make_group(root, join("", name), final=True, top=True)
 
     # Making things.
@@ -154,6 +145,8 @@ class ActorSystem:
             StartFailed: If an actor could not start; the ones before it have been stopped.
             RestartLimit: If crashes went over the limit of the root group.
         """
+        assert not self._has_run, "an actor system runs once: its cells have ended"
+        self._has_run = True
         self.trace.bind_clock(trio.lowlevel.current_clock().current_time)
         async with trio.open_nursery() as nursery:
             timers = trio.CancelScope(shield=True)  # stopping actors still have timers

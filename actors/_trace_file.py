@@ -94,6 +94,7 @@ class TraceWriter:
         self._bytes_left = file_bytes_max
         self._threads = threads
         self._wake = trio.Event()
+        self._packed = b""  # a slice on its way; a cancel may come before its thread starts
         self._packer = msgpack.Packer()
 
     def sink(self, record: Record) -> None:
@@ -132,16 +133,17 @@ class TraceWriter:
             await trio.sleep(GATHER_S)
             self._wake = trio.Event()
             while self._buffer:
-                packed = self._pack_slice()
+                self._packed = self._pack_slice()
                 if self._threads:
-                    await trio.to_thread.run_sync(self._write, file, packed)
+                    await trio.to_thread.run_sync(self._write_packed, file)
                 else:
-                    self._write(file, packed)
+                    self._write_packed(file)
                     await trio.lowlevel.checkpoint()
 
     def _flush(self, file: IO[bytes]) -> None:
         """The last slices, without waiting: the buffer is bounded and so is this."""
         try:
+            self._write_packed(file)
             while self._buffer:
                 self._write(file, self._pack_slice())
             if self.dropped:
@@ -160,6 +162,10 @@ class TraceWriter:
         self._bytes_left -= len(packed)
         self.written += len(records)
         return packed
+
+    def _write_packed(self, file: IO[bytes]) -> None:
+        packed, self._packed = self._packed, b""
+        self._write(file, packed)
 
     @staticmethod
     def _write(file: IO[bytes], data: bytes) -> None:

@@ -6,9 +6,12 @@ Taking it is a walk over all actors, without stopping any of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
+
+if TYPE_CHECKING:
+    from actors._cell import Cell
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +60,38 @@ class GroupTree:
 
 
 Tree: TypeAlias = ActorTree | GroupTree
+
+
+def actor_tree(cell: Cell) -> ActorTree:
+    """The statistics of one actor and its children."""
+    mailbox, current = cell.mailbox, cell.current
+    group = None if current is None else current.group
+    return ActorTree(
+        path=cell.path,
+        state="suspended" if cell.gate is not None else cell.state.value,
+        incarnation=cell.incarnation,
+        restarts=cell.restarts,
+        crashes=cell.crashes,
+        last_error="" if cell.last_error is None else repr(cell.last_error),
+        queue_len=mailbox.length,
+        queue_peak=mailbox.peak,
+        queue_capacity=mailbox.capacity,
+        queue_weight=mailbox.weight,
+        control_len=mailbox.control_length,
+        handled=cell.handled,
+        refused=cell.refused,
+        dropped=cell.dropped,
+        dead=cell.dead,
+        late_replies=cell.late_replies,
+        waited_total_s=cell.waited_total_s,
+        waited_max_s=cell.waited_max_s,
+        took_total_s=cell.took_total_s,
+        took_max_s=cell.took_max_s,
+        helpers=0 if current is None else current.helpers,
+        timers=cell.system.timers.count(cell.number),
+        waiting_on=tuple(other.path for other in cell.waiting_on),
+        children=() if group is None else group.introspect().children,
+    )
 
 
 def actors(tree: Tree) -> Iterator[ActorTree]:

@@ -1,8 +1,9 @@
 """A node, put together: the supervision tree, who knows whom, and how it stops.
 
 `Node` runs in any environment, real or simulated. `serve` runs one for real: websockets, signals,
-the `listening` and `ready` lines. Nothing is decided here but the wiring: groups are one_for_one;
-the replicator is supervised without restarts, because what the promises rest on would be gone.
+the `listening` and `ready` lines. Nothing is decided here but the wiring. The groups restart their
+actors one by one; the root restarts nothing: a group that gives up ends the node, and so does the
+first crash of the replicator, because what the promises rest on would be gone.
 """
 
 import contextlib
@@ -126,7 +127,7 @@ class Node:
         try:
             await self.system.run(task_status=task_status)
         except (StartFailed, RestartLimit) as error:
-            raise NodeFailed(str(error)) from error
+            raise NodeFailed(_why(error)) from error
 
     async def stop(self) -> None:
         """Stop in order: refuse new requests, finish those that are pending, then end the tree."""
@@ -154,15 +155,15 @@ class Node:
         faces = [ChildSpec("front_door", self._make_front_door)]
         if self._http_listener is not None:
             faces.append(ChildSpec("http", self._make_http))
+        knowing = (
+            ChildSpec("pulse", lambda: Pulse(self.registry)),
+            ChildSpec("ring_keeper", self._make_ring_keeper),
+            ChildSpec("peers", self._make_peers),
+        )
         return SupervisorSpec(
             "",
-            (
-                ChildSpec("pulse", lambda: Pulse(self.registry)),
-                ChildSpec("ring_keeper", self._make_ring_keeper),
-                ChildSpec("peers", self._make_peers),
-                SupervisorSpec("", (replicator,), intensity=0),
-                SupervisorSpec("", tuple(faces)),
-            ),
+            (SupervisorSpec("", knowing), replicator, SupervisorSpec("", tuple(faces))),
+            intensity=0,
         )
 
     def _ref(self, name: str) -> Callable[[], Ref[Any]]:
@@ -325,6 +326,16 @@ async def _announce(node: Node) -> None:
     print(f"listening node={name} ws={node.address} http={http}", flush=True)  # noqa: T201
     await node.serving.wait()
     print(f"ready node={name}", flush=True)  # noqa: T201
+
+
+def _why(error: StartFailed | RestartLimit) -> str:
+    """The innermost group that gave up, and what its child crashed of."""
+    while isinstance(error.__cause__, RestartLimit):
+        error = error.__cause__
+    cause = error.__cause__
+    if isinstance(error, RestartLimit) and cause is not None:
+        return f"{error}: {type(cause).__name__}: {cause}"
+    return str(error)
 
 
 def advertised(wanted: str, bound: str) -> str:

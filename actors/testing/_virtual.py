@@ -29,6 +29,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 HORIZON_S: Final = 3600.0
+IDLE_PASSES: Final = 3  # passes of trio's loop in which nothing can happen, to be sure
+ABANDON_PASSES: Final = 300
 SPIN_PASSES: Final = 200_000  # passes of trio's loop without time moving: nothing waits, ever
 
 
@@ -71,6 +73,7 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
         self._heap: list[tuple[float, int, TimerHandle]] = []
         self._count = 0
         self._passes = 0
+        self._idle = 0
         self._scope: trio.CancelScope | None = None
 
     # What trio calls.
@@ -90,13 +93,14 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
         due = self._heap[0][0] if self._heap else math.inf
         when = min(due, deadline)
         if when == math.inf:
-            self._fail(Deadlock(f"nothing can happen after {self._now:.6f} s:\n{describe_tasks()}"))
+            self._nothing()
         elif when > self._horizon_s:
             # Past the horizon once, the world is cancelled; its cleanup still needs time to pass.
             self._fail_once(HorizonPassed(f"still running after {self._horizon_s} virtual seconds"))
             self._horizon_s = math.inf
         else:
             self.jumps += 1
+            self._idle = 0
             self._now = max(self._now, when)
             if due <= deadline:
                 self._fire(heapq.heappop(self._heap)[2])
@@ -144,11 +148,16 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
             if self._scope is not None:
                 self._scope.cancel(f"virtual run given up: {type(failure).__name__}")
 
-    def _fail(self, failure: Exception) -> None:
-        """Give the run up; the second time there is nobody left who could end it in order."""
-        if self.failure is not None or self._scope is None:
-            raise failure
-        self._fail_once(failure)
+    def _nothing(self) -> None:
+        """No timer and no deadline. trio itself may still have a wake-up of its own in flight."""
+        self._idle += 1
+        if self._idle == IDLE_PASSES:
+            self._fail_once(
+                Deadlock(f"nothing can happen after {self._now:.6f} s:\n{describe_tasks()}")
+            )
+        elif self._idle > ABANDON_PASSES:
+            assert self.failure is not None, "passes were counted without a verdict"
+            raise self.failure  # tasks that cannot be cancelled: nobody can end this in order
 
 
 def run_virtual(
@@ -173,11 +182,12 @@ def run_virtual(
     try:
         with seeded_scheduler(seed):
             return trio.run(_guarded, clock, async_fn, args, clock=clock, instruments=[clock])
-    except BaseException as error:
-        error.add_note(f"virtual run with seed {seed}")
+    except BaseException as error:  # noqa: BLE001  # raised again, with the seed
+        failure = error
         if isinstance(error, trio.TrioInternalError) and clock.failure is not None:
-            raise clock.failure from error
-        raise
+            failure = clock.failure  # raised inside trio's loop, see `_nothing`
+        failure.add_note(f"virtual run with seed {seed}")
+        raise failure from failure.__cause__
     finally:
         if collects:
             gc.enable()

@@ -39,7 +39,6 @@ __all__ = ["BareNode", "BareServer", "main"]
 
 BOOT = 1_760_000_000_000 << 16
 BOOT_BYTES = BOOT.to_bytes(8, "big")
-BYTES_FLAG = b"\x01"
 STAMP_BYTES = 16
 
 

@@ -80,7 +80,11 @@ class Cache:
             InvalidKey: it is no key.
             InvalidValue: the value cannot be decoded.
         """
-        record = await self._read_one(key, consistency, timeout)
+        operation = self._reading([encode_key(key)], consistency, timeout)
+        await self._driver.run(operation)
+        record = operation.outcomes[0]
+        if isinstance(record, ClusterError):
+            raise record
         return self._values.decode(record) if has_value(record) else default
 
     async def get_entry(
@@ -137,7 +141,8 @@ class Cache:
         self._check_sizes([key], [body])
         level, deadline = self._how(consistency, timeout)
         operation = WriteOperation(level, deadline, [encode_key(key)], [body], ttl_to_ms(ttl))
-        return Stamp(_single(await self._run(operation)))
+        await self._driver.run(operation)
+        return Stamp(_single(operation.outcomes))
 
     async def delete(
         self,
@@ -218,8 +223,7 @@ class Cache:
         consistency: Consistency | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - as above
     ) -> dict[K, Stamp]:
-        """Store several values; returns their versions. There is no order among them and no
-        transaction.
+        """Store several values, in no order and no transaction; returns their versions.
 
         Raises:
             InvalidKey: one of them is no key; nothing was written.
@@ -247,8 +251,7 @@ class Cache:
         consistency: Consistency | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - as above
     ) -> dict[K, Stamp]:
-        """Delete several keys, whether or not they are there; returns the versions of the
-        tombstones.
+        """Delete several keys, there or not; returns the versions of the tombstones.
 
         Raises:
             InvalidKey: one of them is no key; nothing was deleted.
@@ -309,11 +312,6 @@ class Cache:
         level, deadline = self._how(consistency, timeout_s)
         return ReadOperation(level, deadline, keys)
 
-    async def _read_one(
-        self, key: Key, consistency: Consistency | None, timeout_s: float | None
-    ) -> Any:
-        return _single(await self._run(self._reading([encode_key(key)], consistency, timeout_s)))
-
     async def _run(self, operation: Operation) -> list[Any]:
         await self._driver.run(operation)
         return operation.outcomes
@@ -334,11 +332,13 @@ class Cache:
 
     def _check_sizes(self, keys: Sequence[Any], bodies: Sequence[bytes]) -> None:
         limit = self._driver.core.value_bytes_max
-        if limit is None or max(map(len, bodies), default=0) <= limit + 1:
+        assert limit is not None, "a cache is handed out once a node has answered"
+        if not bodies or max(map(len, bodies)) <= limit + 1:
             return
         index = next(i for i, body in enumerate(bodies) if len(body) > limit + 1)
         raise ValueTooLarge(
-            f"the value of key {keys[index]!r:.80} has {len(bodies[index]) - 1} bytes; the nodes store at most {limit}"
+            f"the value of key {keys[index]!r:.80} has {len(bodies[index]) - 1} bytes; "
+            f"the nodes store at most {limit}"
         )
 
 

@@ -34,7 +34,7 @@ async def connect(
     """A client of the cluster that any of these nodes belongs to.
 
     It finds the other nodes by itself, and comes back to the seeds, for ever, whenever it has lost
-    all others. Leaving the block closes every connection; calls that still wait then fail.
+    all others. Leaving the block closes every connection and fails the calls that still wait.
 
     Args:
         seeds: `host:port` of nodes, at least one.
@@ -49,9 +49,7 @@ async def connect(
         reason. ConfigError: there is no seed, or one is no `host:port`, or the codec is unknown.
         InvalidValue: consistency or timeout are not allowed.
     """
-    _check(seeds, codec)
-    check_level(consistency)
-    check_timeout(timeout)
+    _check(seeds, codec, consistency, timeout)
     world = environment or _real_environment()
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
@@ -72,7 +70,9 @@ def _real_environment() -> Environment:
     return RealEnvironment(None, WebSocketTransport(limits))
 
 
-def _check(seeds: tuple[str, ...], codec: str) -> None:
+def _check(seeds: tuple[str, ...], codec: str, consistency: Consistency, timeout_s: float) -> None:
+    check_level(consistency)
+    check_timeout(timeout_s)
     if not seeds:
         raise ConfigError("connect needs the address of a node, like 127.0.0.1:7946")
     if codec not in ("msgpack", "json"):

@@ -1,5 +1,4 @@
-"""The client as a pure state machine: operations, connections, messages and time in; what to do
-out.
+"""The client as a pure state machine: what happens in, what to do out.
 
 `ClientCore` knows no sockets and no clock. A driver hands in what happens and carries out what
 `take` returns, in order: addresses to dial, connections to close, connections with something to
@@ -175,8 +174,9 @@ class ClientCore:
         self._dial(now)
 
     def flush(self, address: str, now: float) -> Flush | None:
-        """What to send now; None if nothing waits: then `Output.flushes` will name the address
-        again.
+        """What to send now; None if nothing waits.
+
+        After None, `Output.flushes` will name the address again once there is something.
         """
         link = self._links.get(address)
         link.gathering = False
@@ -292,7 +292,7 @@ class ClientCore:
                 until = inf
             elif refusal.code is FailureCode.UNAVAILABLE:
                 until = max(until, now + AVOID_S)
-            elif refusal.code is FailureCode.OVERLOADED:
+            elif refusal.code is FailureCode.OVERLOADED and not refusal.left_out:
                 until = max(until, now + max(AVOID_OVERLOADED_S, refusal.retry_after_s))
         if until != link.avoided_until:
             link.avoided_until = until
@@ -300,8 +300,9 @@ class ClientCore:
             self._reroute(now)
 
     def _adopt(self, link: Link, wire: Any, *, anew: bool) -> bool:
-        """Take over a ring that is newer than ours, or any if it comes from the first node found
-        (again).
+        """Take over a ring that is newer than ours; `anew`: whatever its epoch.
+
+        A cluster that was lost altogether may have been founded anew, from epoch 1.
         """
         try:
             view = RingView.from_wire(wire)

@@ -1,8 +1,10 @@
 """What callers are told when nobody answers: what happened, to which key, and what to do."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from cluster.client._operation import Part
+from cluster.client._operation import Operation, Part
+from cluster.errors import ClusterError, Timeout, Unavailable
 
 __all__ = ["lost_with_boot", "no_answer", "nowhere_to_ask"]
 
@@ -11,25 +13,32 @@ KEY_BYTES_SHOWN: Final = 64
 _UNKNOWN: Final = "whether it took effect is unknown: read it back or repeat it"
 
 
-def no_answer(part: Part, why: str) -> str:
+def no_answer(part: Part, why: str) -> Timeout:
     """A node had the request and did not answer."""
-    what = f"{type(part.message).__name__.lower()} of {_shown(part)} at {part.operation.level.name}"
-    unknown = "" if part.operation.moves_freely else f"; {_UNKNOWN}"
-    return f"{what}: {why} while node {part.link.node_id} had it and gave no answer{unknown}"
+    operation = part.operation
+    unknown = "" if operation.moves_freely else f"; {_UNKNOWN}"
+    had_it = f"while node {part.link.node_id} had it and gave no answer"
+    return Timeout(f"{_shown(operation, part.all_indices())}: {why} {had_it}{unknown}")
 
 
-def lost_with_boot(part: Part) -> str:
+def lost_with_boot(part: Part) -> Timeout:
     """The node restarted while it had the request."""
-    what = f"{type(part.message).__name__.lower()} of {_shown(part)} at {part.operation.level.name}"
-    return f"{what}: node {part.link.node_id} restarted while it had it; {_UNKNOWN}"
+    what = _shown(part.operation, part.all_indices())
+    return Timeout(f"{what}: node {part.link.node_id} restarted while it had it; {_UNKNOWN}")
 
 
-def nowhere_to_ask(why: str, failures: str) -> str:
-    """No node could be asked."""
-    return f"{why} before a node could be asked; {failures}"
+def nowhere_to_ask(
+    operation: Operation, indices: Sequence[int], why: str, failures: str
+) -> ClusterError:
+    """The keys are with no node, and no node that was asked before can have done them."""
+    what = _shown(operation, indices)
+    if operation.silent_node:
+        return Timeout(f"{what}: {why}; node {operation.silent_node} gave no answer before")
+    return Unavailable(f"{what}: {why} before a node could be asked; {failures}")
 
 
-def _shown(part: Part) -> str:
-    first = part.operation.keys[part.index_of(0)]
-    more = len(part.all_indices()) - 1
-    return f"key {first[:KEY_BYTES_SHOWN]!r}" + (f" and {more} more" if more else "")
+def _shown(operation: Operation, indices: Sequence[int]) -> str:
+    kind = type(operation).__name__.removesuffix("Operation").lower()
+    first = operation.keys[indices[0]]
+    more = f" and {len(indices) - 1} more" if len(indices) > 1 else ""
+    return f"{kind} of key {first[:KEY_BYTES_SHOWN]!r}{more} at {operation.level.name}"

@@ -25,8 +25,9 @@ from cluster.client._links import Link, Links
 from cluster.client._operation import OPEN, ControlOperation, Operation, Part, WriteOperation
 from cluster.client._replies import NextStep, Refusal, next_step
 from cluster.client._routing import KEY_OVERHEAD_BYTES, KEYS_PER_REQUEST, Router
+from cluster.client._stranded import Stranded, StrandedWrites
 from cluster.core.backoff import Backoff
-from cluster.errors import ClusterError, Overloaded, Timeout, Unavailable
+from cluster.errors import ClusterError, Overloaded
 
 __all__ = ["IN_FLIGHT_MAX", "Flights"]
 
@@ -34,10 +35,6 @@ IN_FLIGHT_MAX: Final = 10_000
 """Operations whose callers may wait at a time."""
 TRIED_MAX: Final = 5
 """Nodes that are asked for the same keys before their refusal counts."""
-RESEND_WITHIN_S: Final = 30.0
-"""A node remembers what a lost connection had asked for twice as long; after this a repeat might be
-done twice.
-"""
 RETRY_BACKOFF_FIRST_S: Final = 0.02
 RETRY_BACKOFF_MAX_S: Final = 1.0
 FRAME_BYTES_DEFAULT: Final = 4 * 1024 * 1024
@@ -52,15 +49,6 @@ class _Piece:
     operation: Operation
     indices: Sequence[int]
     tried: tuple[int, ...]
-
-
-@attrs.frozen
-class _Stranded:
-    """Requests whose connection broke after they were sent."""
-
-    boot: int
-    since: float
-    parts: list[Part]
 
 
 class Flights:
@@ -112,8 +100,7 @@ class Flights:
         self._later: list[tuple[float, int, _Piece]] = []
         """A heap of what was put off."""
         self._waiting: list[_Piece] = []
-        self._stranded: dict[str, _Stranded] = {}
-        """By node id."""
+        self._stranded = StrandedWrites()
 
     # ---------------------------------------------------------------- callers
 
@@ -123,7 +110,8 @@ class Flights:
             error = Overloaded(
                 f"{self.active} operations are in flight, the most this client allows"
             )
-            self._fail_all(operation, error)
+            _settle_all(operation, range(len(operation.keys)), error)
+            operation.done = True
             self._on_done(operation)
             return
         self.active += 1
@@ -192,6 +180,10 @@ class Flights:
     def refused(self, part: Part, refusals: list[Refusal], now: float) -> None:
         """A node has answered, but not done all of a part."""
         operation = part.operation
+        left_out = [refusal.index for refusal in refusals if refusal.left_out]
+        if left_out:  # some were answered, so this comes to an end
+            self._place(_Piece(operation, left_out, part.tried))
+            refusals = [refusal for refusal in refusals if not refusal.left_out]
         tried = (*part.tried, part.link.boot)
         moving = [r for r in refusals if self._step(operation, r, tried) is NextStep.MOVE]
         if moving and not self._dispatch(operation, [r.index for r in moving], tried):
@@ -210,7 +202,7 @@ class Flights:
 
     def connected(self, link: Link, now: float) -> None:
         """A node can be asked: repeat what it may have, and ask it what waits for any node."""
-        stranded = self._stranded.pop(link.node_id, None)
+        stranded = self._stranded.take(link.node_id)
         if stranded is not None:
             self._resend(stranded, link, now)
         waiting, self._waiting = self._waiting, []
@@ -226,20 +218,27 @@ class Flights:
             if part.sent and not part.operation.moves_freely:
                 stranded.append(part)
             else:
+                if part.sent:
+                    part.operation.silent_node = node_id
                 del self._parts[part.request_id]
                 self._place(_Piece(part.operation, part.all_indices(), part.tried))
         if stranded:
-            self._strand(node_id, _Stranded(boot, now, stranded))
+            self._strand(node_id, Stranded(boot, now, stranded))
 
     def hedge(self, link: Link, now: float) -> None:
-        """A node is silent: ask others for the reads that wait for it, as far as the budget allows."""
-        for part in [part for part in self._parts.values() if part.link is link and part.sent]:
+        """A node is silent: ask others for what it has not been sent, and for its reads.
+
+        The reads are paid for from the retry budget: the node may only be slow.
+        """
+        for part in [part for part in self._parts.values() if part.link is link]:
             operation = part.operation
             tried = (*part.tried, link.boot)
-            if not operation.moves_freely or len(tried) >= TRIED_MAX or not self._other(tried):
+            if len(tried) >= TRIED_MAX or not self._other(tried):
                 continue
-            if not self.budget.take(now):
-                return
+            if part.sent:
+                if not operation.moves_freely or not self.budget.take(now):
+                    continue
+                operation.silent_node = link.node_id
             self.answered(part.request_id)
             self._place(_Piece(operation, part.all_indices(), tried))
 
@@ -254,7 +253,7 @@ class Flights:
             _, _, operation = heapq.heappop(self._deadlines)
             if not operation.done:
                 self._give_up(operation, "the deadline passed")
-        self._sweep(now)
+        self._sweep()
 
     def next_timer(self) -> float:
         """When to call `tick` next; `math.inf` for never."""
@@ -349,20 +348,17 @@ class Flights:
         self.put_off += len(refusals)
         return True
 
-    def _strand(self, node_id: str, stranded: _Stranded) -> None:
+    def _strand(self, node_id: str, stranded: Stranded) -> None:
         link = self._links.node(node_id)
-        if link is not None:
+        if link is None:
+            self._stranded.add(node_id, stranded)
+        else:
             self._resend(stranded, link, stranded.since)
-            return
-        before = self._stranded.get(node_id)
-        if before is not None and before.boot == stranded.boot:
-            stranded = _Stranded(stranded.boot, before.since, before.parts + stranded.parts)
-        self._stranded[node_id] = stranded
 
-    def _resend(self, stranded: _Stranded, link: Link, now: float) -> None:
+    def _resend(self, stranded: Stranded, link: Link, now: float) -> None:
         """Repeat to the same boot; tell the callers if that boot is gone."""
         parts = [part for part in stranded.parts if part.request_id in self._parts]
-        same = link.boot == stranded.boot and now - stranded.since <= RESEND_WITHIN_S
+        same = stranded.may_be_repeated(link.boot, now)
         for part in parts:
             if same:
                 part.link = link
@@ -370,46 +366,35 @@ class Flights:
                 link.outbox.append(part)
             else:
                 del self._parts[part.request_id]
-                self._fail(part, Timeout(lost_with_boot(part)))
+                _settle_all(part.operation, part.all_indices(), lost_with_boot(part))
+                self.concluded(part.operation)
         if same and parts and not link.gathering and not link.writing:
             link.gathering = True
             self._on_gather(link)
-
-    def _fail(self, part: Part, error: ClusterError) -> None:
-        for index in part.all_indices():
-            part.operation.settle(index, error)
-        self.concluded(part.operation)
-
-    def _fail_all(self, operation: Operation, error: ClusterError) -> None:
-        for index in range(len(operation.keys)):
-            operation.settle(index, error)
-        operation.done = True
 
     def _give_up(self, operation: Operation, why: str) -> None:
         """Tell the caller what is known about every key that has no outcome."""
         for request_id in operation.request_ids:
             part = self.answered(request_id)
             if part is not None and part.sent:
-                error = Timeout(no_answer(part, why))
-                for index in part.all_indices():
-                    operation.settle(index, error)
-        nowhere = Unavailable(nowhere_to_ask(why, self._links.failures()))
-        for index, outcome in enumerate(operation.outcomes):
-            if outcome is OPEN:
-                operation.settle(index, nowhere)
+                _settle_all(operation, part.all_indices(), no_answer(part, why))
+        left = [index for index, outcome in enumerate(operation.outcomes) if outcome is OPEN]
+        if left:
+            error = nowhere_to_ask(operation, left, why, self._links.failures())
+            _settle_all(operation, left, error)
         self.concluded(operation)
 
     def _drop_parts(self, operation: Operation) -> None:
         for request_id in operation.request_ids:
             self.answered(request_id)
 
-    def _sweep(self, now: float) -> None:
+    def _sweep(self) -> None:
         """Let go of pieces whose callers are gone."""
         if len(self._waiting) > 2 * self.active + _SWEEP_SLACK or not self.active:
             self._waiting = [piece for piece in self._waiting if not piece.operation.done]
-        for node_id, stranded in list(self._stranded.items()):
-            parts = [part for part in stranded.parts if part.request_id in self._parts]
-            if not parts:
-                del self._stranded[node_id]
-            elif now - stranded.since > RESEND_WITHIN_S:
-                self._stranded[node_id] = _Stranded(stranded.boot, stranded.since, parts)
+        self._stranded.sweep(lambda part: part.request_id in self._parts)
+
+
+def _settle_all(operation: Operation, indices: Sequence[int], error: ClusterError) -> None:
+    for index in indices:
+        operation.settle(index, error)

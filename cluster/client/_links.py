@@ -170,9 +170,7 @@ class Links:
         return min((link.dial_at for link in self._wanted()), default=inf)
 
     def strays(self) -> list[Link]:
-        """Connected links to nodes that do not belong to the ring, if a member can be asked
-        instead.
-        """
+        """Links to nodes outside the ring, once a member of it can be asked instead."""
         members = dict(self._members)
         if not any(node_id in members for node_id in self._up):
             return []

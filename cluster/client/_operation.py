@@ -68,6 +68,8 @@ class Operation:
     """Every id it ever travelled under."""
     backoff: Backoff | None = attrs.field(init=False, default=None)
     """How long it waits when it is put off; None until it was."""
+    silent_node: str = attrs.field(init=False, default="")
+    """A node that had a part of it and gave no answer before it was asked of another."""
     asked: int = attrs.field(init=False, default=0)
     answered: int = attrs.field(init=False, default=0)
     epoch: int = attrs.field(init=False, default=0)

@@ -48,12 +48,15 @@ class Refusal:
         code: why; None: the answer was older than what this session has seen.
         message: the node's words.
         retry_after_s: how long to wait before the same node is asked again.
+        left_out: the answer was full before it came to this key: any node may be asked for it at
+        once.
     """
 
     index: int
     code: FailureCode | None
     message: str
     retry_after_s: float = 0.0
+    left_out: bool = False
 
     def error(self) -> ClusterError:
         """What the caller is told if nothing else helps."""
@@ -166,10 +169,11 @@ class Replies:
     def _read(self, part: Part, reply: ReadReply) -> list[Refusal]:
         operation, keys = part.operation, part.message.keys  # type: ignore[union-attr] # a Read
         records = reply.records
-        if len(records) != len(keys) or any(
-            record is not None and len(record) < HEADER_BYTES for record in records
-        ):
+        if len(records) != len(keys):
             raise _unfit(part, reply)
+        for record in records:
+            if record is not None and len(record) < HEADER_BYTES:
+                raise _unfit(part, reply)
         operation.asked, operation.answered = reply.asked, reply.answered
         if reply.failures or operation.level is Level.ONE:
             return self._read_in_part(part, keys, reply)
@@ -195,7 +199,9 @@ class Replies:
             else:
                 self._session.read([key], [record])
                 part.operation.settle(index, record)
-        return list(refusals.values())
+        if len(refusals) == len(keys):
+            return list(refusals.values())
+        return [_left_out(refusal) for refusal in refusals.values()]
 
     def _touched(self, part: Part, reply: TouchReply) -> list[Refusal]:
         operation, keys = part.operation, part.message.keys  # type: ignore[union-attr] # a Touch
@@ -210,6 +216,13 @@ class Replies:
             if position not in failures:
                 operation.settle(part.index_of(position), stamp)
         return list(failures.values())
+
+
+def _left_out(refusal: Refusal) -> Refusal:
+    """Overloaded for some keys and not for others: there was no room in the reply."""
+    if refusal.code is FailureCode.OVERLOADED:
+        return attrs.evolve(refusal, left_out=True)
+    return refusal
 
 
 def _refused(part: Part, reply: Refused) -> list[Refusal]:
@@ -242,8 +255,8 @@ def _refusal(part: Part, failure: Failure) -> Refusal:
 
 def _too_old(key: bytes, node_id: str) -> str:
     return (
-        f"key {key[:_KEY_SHOWN_BYTES]!r} at ONE: node {node_id} answered something older than this session has "
-        "already seen, and no other owner could be asked; read it at QUORUM or try again"
+        f"key {key[:_KEY_SHOWN_BYTES]!r} at ONE: node {node_id} answered something older than "
+        "this session has seen, and no other owner could be asked; read it at QUORUM or try again"
     )
 
 

@@ -24,6 +24,8 @@ __all__ = ["KEYS_PER_REQUEST", "Batch", "Router", "split"]
 
 KEYS_PER_REQUEST: Final = 1_000
 """Keys in one message: what a node works through without letting others wait for milliseconds."""
+JOINED_MAX: Final = 64
+"""Requests in a frame that others still join; more would save little and keep other nodes idle."""
 KEY_OVERHEAD_BYTES: Final = 32
 """Bound of what encoding adds to a key and its body, in any codec but for the base 64 of JSON."""
 
@@ -72,7 +74,7 @@ class Router:
             route = self._routes[partition] = self._route(partition)
         if self._join_frames:
             for link in route:
-                if link.gathering:
+                if link.gathering and len(link.outbox) < JOINED_MAX:
                     return link
         return route[0] if route else None
 

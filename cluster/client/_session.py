@@ -59,7 +59,7 @@ class Session:
         if deleted:
             mark = stamp + _TOMBSTONE
         elif ttl_ms:
-            # The coordinator's wall clock is not above its stamp, so this is not before the real expiry.
+            # A stamp is never below its node's wall clock: this is not before the real expiry.
             expiry_ms = (int.from_bytes(stamp[:8], "big") >> COUNTER_BITS) + ttl_ms
             mark = stamp + _EXPIRES + expiry_ms.to_bytes(rec.EXPIRY_BYTES, "big")
         if mark > self._newest:

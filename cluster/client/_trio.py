@@ -35,7 +35,7 @@ _SESSION_ID_BITS: Final = 64
 class _Wire:
     """What the driver knows of one connection."""
 
-    __slots__ = ("parked", "reason", "scope")
+    __slots__ = ("parked", "reason", "refused", "scope")
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
@@ -43,6 +43,8 @@ class _Wire:
         """The writer, while it has nothing to write."""
         self.reason = ""
         """Why the core wants it closed."""
+        self.refused = False
+        """Whether the handshake was refused."""
 
     def wake_writer(self) -> None:
         """There is something to write."""
@@ -89,8 +91,10 @@ class Driver:
         self._codec_name: CodecName = codec
         self._greeting_codec = Codec(codec)
         self._wires: dict[str, _Wire] = {}
-        self._answered = trio.Event()
-        self._refusals: dict[str, None] = {}
+        self._answered = False
+        self._refused_by: dict[str, None] = {}
+        self._decided = trio.Event()
+        """A node has answered, or every seed has refused the handshake."""
         self._seeds = tuple(dict.fromkeys(seeds))
         self._sleep = trio.CancelScope()
         self._wake_at = -inf
@@ -107,9 +111,10 @@ class Driver:
         self._nursery.start_soon(self._watch_time)
         self._carry_out()
         with trio.move_on_after(timeout_s):
-            await self._answered.wait()
-        if not self._answered.is_set() or len(self._refusals) == len(self._seeds):
-            raise Unavailable(f"no node answered within {timeout_s:g} s; {self.core.failures()}")
+            await self._decided.wait()
+        if not self._answered:
+            within = "" if self._decided.is_set() else f" within {timeout_s:g} s"
+            raise Unavailable(f"no node took this client{within}; {self.core.failures()}")
 
     async def run(self, operation: Operation) -> None:
         """Wait until every key of an operation has its outcome.
@@ -123,7 +128,8 @@ class Driver:
         if self._closed:
             raise Unavailable(self._closed)
         core.submit(operation)
-        self._carry_out()
+        if core.dirty or core.wake_at < self._wake_at:
+            self._carry_out()
         if operation.done:
             await trio.lowlevel.checkpoint()
             return
@@ -195,6 +201,10 @@ class Driver:
         del self._wires[address]
         self.core.disconnected(address, wire.reason or reason, self.now())
         self._carry_out()
+        if wire.refused:
+            self._refused_by[address] = None
+            if all(seed in self._refused_by for seed in self._seeds):
+                self._decided.set()
 
     async def _converse(self, address: str, wire: _Wire, connection: Connection) -> str:
         """Use a connection; returns why it ended."""
@@ -203,14 +213,12 @@ class Driver:
         except (ConnectionLost, ProtocolError) as error:
             return str(error)
         except HandshakeRefused as error:
-            self._refusals[address] = None
-            if all(seed in self._refusals for seed in self._seeds):
-                self._answered.set()
+            wire.refused = True
             return str(error)
         limits = FrameLimits(frame_bytes_max=min(welcome.frame_max, FRAME_BYTES_MAX))
         codec = Codec(self._codec_name, limits)
-        self._refusals.pop(address, None)
-        self._answered.set()
+        self._answered = True
+        self._decided.set()
         self.core.connected(address, welcome, self.now())
         self._carry_out()
         reason = ""

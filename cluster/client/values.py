@@ -9,7 +9,7 @@ Limits of a node (`--value-max`) are not checked here; the client core knows the
 connected.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 import msgpack
@@ -132,7 +132,7 @@ class ValueCodec:
 
     def __init__(self, serializer: Serializer | None = None) -> None:
         self._serializer = serializer
-        self._pack = msgpack.Packer(strict_types=True, autoreset=True).pack
+        self._pack = _packer()
 
     def encode(self, value: Any) -> bytes:
         """The body of a value.
@@ -140,17 +140,16 @@ class ValueCodec:
         Raises:
             InvalidValue: it cannot be encoded such that it comes back the same.
         """
-        kind = type(value)
-        if kind is bytes:
-            return _BYTES + value
         try:
-            if kind is str:
+            if type(value) is bytes:
+                return _BYTES + value
+            if type(value) is str:
                 return _STR + value.encode()
             if self._serializer is not None:
                 return _CUSTOM + self._serializer.dumps(value)
             return _MSGPACK + self._pack(value)
         except Exception as error:
-            self._pack = msgpack.Packer(strict_types=True, autoreset=True).pack
+            self._pack = _packer()  # what it had packed so far is still in the old one
             raise InvalidValue(_cannot_encode(value, error)) from error
 
     def decode(self, data: bytes) -> Any:
@@ -184,6 +183,11 @@ def expires_at(data: bytes) -> float | None:
     """Seconds since the epoch at which the record expires; None: never."""
     expiry_ms = record.expiry_of(data)
     return expiry_ms / _MS if expiry_ms else None
+
+
+def _packer() -> Callable[[Any], bytes]:
+    pack: Callable[[Any], bytes] = msgpack.Packer(strict_types=True, autoreset=True).pack
+    return pack
 
 
 def _cannot_encode(value: Any, error: Exception) -> str:

@@ -107,8 +107,8 @@ class ControlFace:
         self._system = system
         self._environment = environment
         self.registry: Final = registry
-        self.http_address: Final = http_address
         self.timeout_s: Final = config.request_timeout_s
+        self.http_address: Final = http_address
         self._started_at = environment.now()
         self._topics: dict[str, _Method] = {
             "status": self._status,

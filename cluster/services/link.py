@@ -95,7 +95,9 @@ class Link(Behaviour[Any]):
         self._parts: list[bytes] = []
 
     async def started(self, ctx: Context[Any]) -> None:
-        """Dial at once."""
+        """Dial at once; what the last incarnation had connected went with it."""
+        if ctx.incarnation > 1:
+            ctx.tell(self._peers, LinkDown(self._address, "the link crashed"))
         self._backoff = Backoff(REDIAL_FIRST_S, REDIAL_MAX_S, ctx.rng)
         ctx.set_timer("dial", 0.0, _Dial())
 

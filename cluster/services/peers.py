@@ -8,9 +8,12 @@ messages between members.
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import attrs
+
 from actors import Behaviour, ChildSpec, Context, MailboxSpec, Overflow, Ref
 from cluster.core.membership import MemberEntry, MembershipOutput, StaticMembership
 from cluster.core.metrics import Registry
+from cluster.core.ring import RingView
 from cluster.services.link import Link, LinkOptions, weigh
 from cluster.services.local import (
     Bound,
@@ -37,6 +40,19 @@ __all__ = ["Peers"]
 OUTBOX_MESSAGES: Final = 4096
 OUTBOX_BYTES: Final = 64 << 20
 """What may wait for one peer; beyond it a message is refused and counted."""
+
+INTRODUCE_INTERVAL_S: Final = 1.0
+"""How often a node without a ring introduces itself again: what was told before may be lost, or
+forgotten by a ring keeper that crashed."""
+
+
+NO_BOOT: Final = 0
+"""The boot of a member of which only the ring tells: any real one is newer."""
+
+
+@attrs.frozen
+class _IntroduceAgain:
+    """Time to introduce this node once more, if it still has no ring."""
 
 
 class Peers(Behaviour[Any]):
@@ -78,7 +94,9 @@ class Peers(Behaviour[Any]):
         )
         self._members: StaticMembership | None = None
         self._options: LinkOptions | None = None
+        self._view: RingView | None = None
         self._links: dict[str, Ref[Any]] = {}
+        self._connected: dict[str, None] = {}
         self._up: dict[str, tuple[int, Ref[Any]]] = {}
         self._header = FrameHeader(0, 0, 0)
         self._links_made = 0
@@ -88,6 +106,7 @@ class Peers(Behaviour[Any]):
         self._publish(ctx, PeersReset())
         ctx.tell(self._ring_keeper(), TellAgain(ctx.ref))
         ctx.tell(self._front_door(), TellAgain(ctx.ref))
+        ctx.set_timer("introduce", INTRODUCE_INTERVAL_S, _IntroduceAgain())
 
     async def receive(self, ctx: Context[Any], message: Any) -> None:
         """Let the core decide, do what it says."""
@@ -96,8 +115,13 @@ class Peers(Behaviour[Any]):
                 self._options = self._make_options(message.address)
                 self._members = StaticMembership(self._make_own(message.address), self._seeds)
                 await self._do(ctx, self._members.start())
+                await self._meet_ring(ctx)
         elif isinstance(message, RingChanged):
+            self._view = message.view
             self._header = FrameHeader(0, message.view.epoch, message.view.digest)
+            await self._meet_ring(ctx)
+        elif isinstance(message, _IntroduceAgain):
+            self._introduce_again(ctx)
         elif isinstance(message, SendTo):
             self._send(ctx, message.node_id, message.message)
         elif isinstance(message, TellAgain):
@@ -112,6 +136,7 @@ class Peers(Behaviour[Any]):
         if isinstance(message, LinkUp):
             await self._on_link_up(ctx, members, message)
         elif isinstance(message, LinkDown):
+            self._connected.pop(message.address, None)
             self._log("info", f"link to {message.address} is down: {message.reason}")
             await self._do(ctx, members.unlinked(message.address))
         elif isinstance(message, LinkIsMyself):
@@ -132,6 +157,7 @@ class Peers(Behaviour[Any]):
     ) -> None:
         if self._links.get(message.address) != message.link:
             return
+        self._connected[message.address] = None
         self._log("info", f"link to {message.node_id} at {message.address} is up")
         output = members.linked(message.address, message.node_id, message.boot)
         await self._do(ctx, output)
@@ -143,8 +169,27 @@ class Peers(Behaviour[Any]):
                 header = message.header
                 ctx.tell(self._ring_keeper(), MemberMet(entry, header.epoch, header.digest))
 
+    def _introduce_again(self, ctx: Context[Any]) -> None:
+        if self._view is not None:
+            return
+        if self._members is not None:
+            update = MembersUpdate(self._members.entries())
+            for address in self._connected:
+                ctx.tell(self._links[address], self._outgoing(update))
+        ctx.set_timer("introduce", INTRODUCE_INTERVAL_S, _IntroduceAgain())
+
+    async def _meet_ring(self, ctx: Context[Any]) -> None:
+        """Know everyone that the ring names, even if nobody has introduced them."""
+        if self._view is not None and self._members is not None:
+            named = [
+                MemberEntry(each.id, each.address, NO_BOOT, each.zone, each.weight)
+                for each in self._view.members
+            ]
+            await self._do(ctx, self._members.introduced("", named))
+
     async def _do(self, ctx: Context[Any], output: MembershipOutput) -> None:
         for address in output.hang_up:
+            self._connected.pop(address, None)
             link = self._links.pop(address)
             await ctx.stop_child(link)
         for address in output.dial:

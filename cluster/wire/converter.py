@@ -42,6 +42,7 @@ def make_converter() -> cattrs.Converter:
         converter.register_structure_hook(kind, _exact(kind))
     converter.register_structure_hook(int, _structure_int)
     converter.register_structure_hook(float, _structure_float)
+    converter.register_structure_hook(enum.IntEnum, _structure_enum)
     converter.register_unstructure_hook(float, float)
     converter.register_structure_hook_func(lambda kind: kind is Any, _structure_free)
     converter.register_structure_hook_factory(_has_origin(list), lambda t: _list_hook(converter, t))
@@ -130,18 +131,13 @@ def _structure_float(value: Any, _: Any) -> float:
     return value
 
 
-def _enum_hook(kind: type[enum.Enum]) -> StructureHook:
-    by_value: dict[Any, enum.Enum] = {member.value: member for member in kind}
-
-    def structure(value: Any, _: Any) -> enum.Enum:
-        if type(value) is not int:
-            raise _unexpected(value, "int")
-        member = by_value.get(value)
-        if member is None:
-            raise FieldError(f"{value} is no {kind.__name__}")
-        return member
-
-    return structure
+def _structure_enum(value: Any, kind: type[enum.IntEnum]) -> enum.IntEnum:
+    if type(value) is not int:
+        raise _unexpected(value, "int")
+    try:
+        return kind(value)
+    except ValueError:
+        raise FieldError(f"{value} is no {kind.__name__}") from None
 
 
 def _list_hook(converter: cattrs.Converter, kind: Any) -> StructureHook:
@@ -211,10 +207,6 @@ def _check_free(value: Any, depth: int) -> None:
 def _unexpected(value: Any, expected: str) -> FieldError:
     size = f" of {len(value)}" if type(value) in (list, bytes, str, dict) else ""
     return FieldError(f"{type(value).__name__}{size}, expected {expected}")
-
-
-def _is_enum(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, enum.Enum)
 
 
 def _has_origin(origin: type[Any]) -> Callable[[Any], bool]:

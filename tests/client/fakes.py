@@ -23,7 +23,14 @@ from cluster.errors import ConnectionLost, ProtocolError
 from cluster.net.base import Connection
 from cluster.net.greeting import welcome
 from cluster.wire.control import ControlReply, ControlRequest
-from cluster.wire.handshake import PROTOCOL_VERSION, LocalNode, Welcome, judge
+from cluster.wire.handshake import (
+    PROTOCOL_VERSION,
+    Hello,
+    LocalNode,
+    Reject,
+    Welcome,
+    judge,
+)
 from cluster.wire.limits import FrameLimits
 from cluster.wire.messages import FrameHeader, RingState
 
@@ -61,6 +68,7 @@ class FakeNode:
     value_max: int = VALUE_MAX
     frame_max: int = FRAME_MAX
     remember: bool = True
+    reject: str = ""
 
     def welcome(self) -> Welcome:
         ring = None if self.ring is None else list(self.ring.as_wire())
@@ -134,7 +142,11 @@ class FakeNode:
         )  # fmt: skip
         ring = None if self.ring is None else list(self.ring.as_wire())
         limits = FrameLimits(frame_bytes_max=self.frame_max)
-        _, _, codec = await welcome(connection, lambda hello: judge(hello, mine, ring), limits)
+
+        def decide(hello: Hello) -> Welcome | Reject:
+            return Reject(self.reject) if self.reject else judge(hello, mine, ring)
+
+        _, _, codec = await welcome(connection, decide, limits)
         while True:
             now = trio.current_time()
             try:

@@ -1,9 +1,9 @@
 """Seeds, dialling, the ring, and what is known of nodes."""
 
+from itertools import pairwise
+
 import attrs
 import pytest
-from tests.client.fakes import FakeNode, address_of, ring_of
-from tests.client.world import World, cluster
 
 from cluster.client._core import CLOSE_AFTER_S, SILENT_AFTER_S
 from cluster.client._links import DIAL_BACKOFF_MAX_S
@@ -11,6 +11,8 @@ from cluster.core.operations import Read, ReadReply, Write
 from cluster.core.values import VIRTUAL_NODES_MIN
 from cluster.errors import Timeout, Unavailable
 from cluster.wire.messages import FrameHeader, ProtocolFailure, RingState
+from tests.client.fakes import FakeNode, address_of, ring_of
+from tests.client.world import World, cluster, key_of
 
 
 def up(world):
@@ -46,7 +48,7 @@ def test_seeds_are_dialled_for_ever_with_backoff():
     world.advance(600.0)
     for address in ("a:1", "b:1"):
         times = [at for at, dialled in world.dialled if dialled == address]
-        gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(times)]
         assert 600 / DIAL_BACKOFF_MAX_S < len(times) < 600
         assert max(gaps) <= DIAL_BACKOFF_MAX_S + 0.001
 
@@ -196,6 +198,20 @@ def test_a_silent_node_is_asked_last_and_its_reads_are_asked_of_others():
     for number in range(30):
         world.get(b"key%d" % number)
     assert len(nodes[0].requests) > before, "it has spoken: it is asked again"
+
+
+def test_what_a_silent_node_was_not_sent_is_asked_of_others():
+    nodes = cluster("n1", "n2", "n3")
+    world = World(nodes, [address_of("n1")])
+    key = key_of(world.core.view, "n1")
+    world.hold_replies = {address_of("n1")}
+    sent = world.set(key)
+    world.hold_writes = {address_of("n1")}
+    unsent = [world.set(key) for _ in range(30)]
+    world.advance(SILENT_AFTER_S)
+    assert all(write.done for write in unsent)
+    assert not sent.done
+    assert world.core.statistics().retries_refused == 0
 
 
 def test_a_connection_that_stays_silent_is_closed_and_dialled_anew():

@@ -5,13 +5,13 @@ from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.client.fakes import address_of, ring_of
-from tests.client.world import World, cluster
 
 from cluster.client._links import Link, LinkState
-from cluster.client._routing import KEYS_PER_REQUEST, Router, split
+from cluster.client._routing import JOINED_MAX, KEYS_PER_REQUEST, Router, split
 from cluster.core.backoff import Backoff
 from cluster.core.operations import Read, Write
+from tests.client.fakes import address_of, ring_of
+from tests.client.world import World, cluster
 
 VIEWS = {
     (count, factor): ring_of(*(f"n{n}" for n in range(count)), replication_factor=factor)
@@ -132,6 +132,17 @@ def test_a_single_key_goes_to_its_primary_and_joins_a_frame_about_to_leave():
         strict, links_of_strict = router_of(view, names, join_frames=False)
         next(link for link in links_of_strict if link.node_id == second).gathering = True
         assert strict.one(key).node_id == first
+
+
+def test_a_frame_is_joined_until_it_is_large_enough():
+    world = World(cluster("n1", "n2", "n3"), [address_of("n1")])
+    world.hold_writes = {address_of(name) for name in ("n1", "n2", "n3")}
+    for number in range(2 * JOINED_MAX):
+        world.get(b"key%d" % number)
+    waiting = sorted(link.waiting for link in world.core.statistics().links)
+    assert sum(waiting) == 2 * JOINED_MAX
+    assert waiting[-1] >= JOINED_MAX
+    assert waiting[-2] > 0
 
 
 def test_a_healthy_node_is_asked_before_a_silent_owner():

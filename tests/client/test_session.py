@@ -4,14 +4,14 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.client.fakes import WALL_MS, address_of, stamp_at
-from tests.client.world import World, cluster, key_of
 
 from cluster.client._session import Session
 from cluster.core import record as rec
 from cluster.core.operations import Read
 from cluster.core.values import Level
 from cluster.errors import Unavailable
+from tests.client.fakes import WALL_MS, address_of, stamp_at
+from tests.client.world import World, cluster, key_of
 
 NAMES = ("n1", "n2", "n3")
 BODY = b"\x01v"

@@ -5,7 +5,6 @@ import pickle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.client.fakes import stamp_at
 
 from cluster.client import Consistency, Stamp
 from cluster.client.values import (
@@ -21,6 +20,7 @@ from cluster.client.values import (
 from cluster.core import record as rec
 from cluster.core.values import KEY_BYTES_MAX
 from cluster.errors import InvalidKey, InvalidValue
+from tests.client.fakes import stamp_at
 
 STAMP = stamp_at(7)
 PLAIN = st.recursive(
@@ -94,7 +94,7 @@ def test_a_list_within_itself_is_refused():
 
 @pytest.mark.parametrize("body", [b"\x02\xff", b"\x03\xc1", b"\x03", b"\x03\x01\x01", b"\x04x"])
 def test_a_value_that_cannot_be_decoded_is_no_value(body):
-    with pytest.raises(InvalidValue, match="decoded|serializer"):
+    with pytest.raises(InvalidValue, match=r"decoded|serializer"):
         ValueCodec().decode(rec.make(STAMP, body))
 
 
@@ -184,7 +184,9 @@ def test_stamps_print_compare_and_come_back(one, other):
     assert (a.wall_ms << 16 | a.counter).to_bytes(8, "big") == a[:8]
 
 
-@pytest.mark.parametrize("text", ["", "x" * 33, "0" * 33, "0" * 16 + "-" + "g" * 16, "0-0", " " * 16 + "-" + "0" * 16])
+@pytest.mark.parametrize(
+    "text", ["", "x" * 33, "0" * 33, "0" * 16 + "-" + "g" * 16, "0-0", " " * 16 + "-" + "0" * 16]
+)
 def test_what_is_no_stamp(text):
     with pytest.raises(InvalidValue):
         Stamp.parse(text)

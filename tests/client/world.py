@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
-from tests.client.fakes import WALL_MS, FakeNode, address_of, ring_of
-
 from cluster.client._core import ClientCore
 from cluster.client._operation import DeleteOperation, Operation, ReadOperation, WriteOperation
 from cluster.core.ring import RingView
 from cluster.core.values import Level
 from cluster.wire.messages import FrameHeader
+from tests.client.fakes import WALL_MS, FakeNode, address_of, ring_of
 
 
 class World:

@@ -2,9 +2,9 @@
 
 import functools
 
+import attrs
 import pytest
 import trio
-from tests.net.worlds import KINDS, LIMITS, World, echo, never, run_in, start
 
 from cluster.errors import ConnectionLost, HandshakeRefused, ProtocolError
 from cluster.net.base import CLOSE_TIMEOUT_S
@@ -12,6 +12,7 @@ from cluster.net.greeting import DialledMyselfError, greet, welcome
 from cluster.wire.codec import Codec, FrameLimits
 from cluster.wire.handshake import LocalNode, client_hello, judge
 from cluster.wire.messages import FrameHeader, RingRequest
+from tests.net.worlds import KINDS, LIMITS, World, echo, hold, never, run_in, start
 
 FRAME = 64 * 1024
 
@@ -172,12 +173,6 @@ async def test_a_stopped_server_frees_its_address_and_tells(world: World):
         outer.cancel_scope.cancel()
 
 
-async def hold(world, address, task_status):
-    async with world.client.dial(address, timeout_s=5) as connection:
-        task_status.started(connection)
-        await trio.sleep_forever()
-
-
 @contract
 async def test_a_sender_waits_and_an_interrupted_send_drops_the_connection(world: World):
     drained = []
@@ -252,7 +247,7 @@ async def test_connections_are_limited(world: World):
         address = await start(nursery, world, echo)
         for _ in range(LIMITS.connections_max):
             await nursery.start(hold, world, address)
-        with pytest.raises(ConnectionLost, match="closed by the other side|reset"):
+        with pytest.raises(ConnectionLost, match=r"closed by the other side|reset"):
             async with world.client.dial(address, timeout_s=5):
                 raise AssertionError("one too many")
         counted = world.server.statistics()
@@ -279,7 +274,7 @@ async def test_closing_is_bounded_and_survives_cancellation(world: World):
 
 
 def node(node_id="n1", boot=7, **changes):
-    values = dict(
+    mine = LocalNode(
         cluster="c",
         node_id=node_id,
         boot=boot,
@@ -289,7 +284,7 @@ def node(node_id="n1", boot=7, **changes):
         frame_max=1 << 22,
         address=f"{node_id}:7946",
     )
-    return LocalNode(**values | changes)
+    return attrs.evolve(mine, **changes)
 
 
 class Acceptor:
@@ -364,14 +359,18 @@ async def test_whoever_does_not_say_hello_is_told(world: World):
                 await connection.send(frame)
                 heard = []
                 with pytest.raises(ConnectionLost) as caught:
-                    while True:
-                        answer = codec.decode(await connection.receive(), 0)
-                        heard += [message.reason for message in answer.messages]
+                    await hear(connection, codec, heard)
                 assert reason in "".join(heard) + str(caught.value)
             _, error = world.errors.pop()
             assert isinstance(error, ProtocolError)
             assert reason in str(error)
         nursery.cancel_scope.cancel()
+
+
+async def hear(connection, codec, heard):
+    while True:
+        answer = codec.decode(await connection.receive(), 0)
+        heard += [message.reason for message in answer.messages]
 
 
 @contract

@@ -98,3 +98,9 @@ async def echo(connection: object) -> None:
 
 async def never(_connection: object) -> None:
     await trio.sleep_forever()
+
+
+async def hold(world, address, task_status):
+    async with world.client.dial(address, timeout_s=5) as connection:
+        task_status.started(connection)
+        await trio.sleep_forever()
