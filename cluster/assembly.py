@@ -62,6 +62,9 @@ REPLICATOR_BATCHES: Final = 4096
 REPLICATOR_BYTES: Final = 64 << 20
 """Frames that may wait for the replicator; beyond it they are answered `OVERLOADED`."""
 
+ROUND_BYTES: Final = 1 << 20
+"""What one round carries at most, so that small requests do not wait behind a huge frame."""
+
 DRAIN_TIMEOUT_S: Final = 3.0
 TRACE_PREFIX_BITS: Final = 24
 
@@ -228,6 +231,7 @@ class Node:
             node_id=config.node_id,
             boot=self.boot,
             value_max=config.value_max_bytes,
+            round_bytes_max=min(ROUND_BYTES, config.frame_max_bytes // 2),
             reply_bytes_max=config.frame_max_bytes // 2,
         )
         return Replicator(

@@ -14,7 +14,7 @@ from typing import Final
 
 from cluster.core import record as rec
 from cluster.core.clock import HybridClock, stamp
-from cluster.core.exchange import Counters, Exchange, Output, Settings
+from cluster.core.exchange import ITEM_BYTES, Counters, Exchange, Output, Settings
 from cluster.core.operations import (
     ClientRequest,
     Delete,
@@ -144,7 +144,7 @@ class Coordinator:
             records = [rec.make(at, body, expiry_ms) for body in request.bodies]
         else:
             records = [at + body for body in request.bodies]
-        pending.size_bytes = sum(map(len, request.keys)) + sum(map(len, records))
+        pending.size_bytes = _size(request.keys, records)
         return records
 
     def _groups(self, keys: Sequence[bytes]) -> Mapping[int, Sequence[int]]:
@@ -236,6 +236,7 @@ class Coordinator:
             present = [index for index in members if index in indices]
             if present:
                 groups[group] = present
+        request.size_bytes = _size(request.keys, [each for each in request.records if each])
         self._writes.submit(request, groups, request.records, fixed=True)
         if request.open_parts == 0:
             return False
@@ -317,6 +318,10 @@ class Coordinator:
             "rounds_read": len(self._reads.rounds),
             "sessions": len(self._sessions),
         }
+
+
+def _size(keys: Sequence[bytes], records: Sequence[bytes]) -> int:
+    return sum(map(len, keys)) + sum(map(len, records)) + ITEM_BYTES * len(keys)
 
 
 def _invalid(request: ClientRequest, value_max: int) -> tuple[FailureCode, str] | None:

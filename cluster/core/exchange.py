@@ -6,7 +6,7 @@ in one heap, a round is an entry in one dict; nothing else exists per request.
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
 import attrs
@@ -18,12 +18,25 @@ from cluster.core.routes import Routes
 from cluster.core.table import RecordTable
 from cluster.core.values import BootId, NodeId
 
-__all__ = ["Counters", "Exchange", "Finished", "Output", "Rounds", "Settings"]
+__all__ = [
+    "ITEM_BYTES",
+    "Counters",
+    "Exchange",
+    "Finished",
+    "Output",
+    "Rounds",
+    "Settings",
+    "pieces",
+]
 
 RESEND_FIRST_S: Final = 0.2
 """Pause before the first repetition of a message that was not answered; doubled each time."""
 
 RESEND_MAX_S: Final = 1.6
+
+ITEM_BYTES: Final = 32
+"""Added to the bytes of each key and its record, for what else a message says of them. With it a
+message takes at most twice the sum when it is encoded, in every format."""
 
 
 @attrs.frozen
@@ -35,10 +48,10 @@ class Settings:
         boot: this life of it.
         value_max: longest value in bytes.
         requests_max: client requests that may be pending; beyond it `OVERLOADED`.
-        round_bytes_max: keys and records that requests of one batch may fill a shared round with;
-            a single larger request has a round of its own.
+        round_bytes_max: keys and records in one round, at most half a frame; what is larger is
+            split, but for a single key.
         timeout_max_s: longest deadline that a client may ask for.
-        reply_bytes_max: records that one reply may carry, well below the size of a frame.
+        reply_bytes_max: records in one reply, at most half a frame.
     """
 
     node_id: NodeId
@@ -232,6 +245,26 @@ class Rounds(Generic[RoundT]):
         while self._heap and self._heap[0][1] not in self._by_id:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
+
+
+def pieces(
+    indices: Sequence[int], bytes_of: Callable[[int], int], bytes_max: int
+) -> list[tuple[Sequence[int], int]]:
+    """Split indices, in their order, so that no piece exceeds a size unless it is one index.
+
+    Returns:
+        The pieces, each with its bytes.
+    """
+    found: list[tuple[Sequence[int], int]] = []
+    start = size = 0
+    for at, index in enumerate(indices):
+        more = bytes_of(index)
+        if at > start and size + more > bytes_max:
+            found.append((indices[start:at], size))
+            start, size = at, 0
+        size += more
+    found.append((indices[start:], size))
+    return found
 
 
 def refusal_name(code: int) -> str:

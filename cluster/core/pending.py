@@ -31,6 +31,9 @@ TOUCH: Final = "touch"
 
 OK: Final = "ok"
 
+REPLY_ITEM_BYTES: Final = 8
+"""Counted for each record of a reply beside its bytes, for what its encoding adds."""
+
 
 @attrs.define(eq=False)
 class Pending:
@@ -103,14 +106,11 @@ class Pending:
             self.request_id, self.stamp, restamped, failures, self.asked, self.answered
         )
 
-
     def _leave_out(self, reply_bytes_max: int) -> None:
         """Keep the reply below the size of a frame; the client asks again for the rest."""
         size = 0
         for index, record in enumerate(self.records):
-            if record is None:
-                continue
-            size += len(record)
+            size += REPLY_ITEM_BYTES + (0 if record is None else len(record))
             if size > reply_bytes_max and index:
                 text = "the reply is full: ask again for this key, and for fewer keys at once"
                 self.fail((index,), FailureCode.OVERLOADED, text)

@@ -129,6 +129,7 @@ class ReadRound:
     """The own copies, if `own`."""
     parts: list[Part] = attrs.field(factory=list)
     deadline: float = 0.0
+    size_bytes: int = 0
     asked: list[NodeId] = attrs.field(factory=list)
     answers: dict[NodeId, _Answer] = attrs.field(factory=dict)
     attempt: int = 0

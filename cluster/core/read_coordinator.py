@@ -7,7 +7,7 @@ Which owners are asked rotates, so that the load of reading spreads over replica
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from cluster.core.exchange import Exchange, Rounds
+from cluster.core.exchange import ITEM_BYTES, Exchange, Rounds, pieces
 from cluster.core.operations import FailureCode, ReplicaReadReply
 from cluster.core.pending import Part, Pending
 from cluster.core.quorum import ReadRound
@@ -16,6 +16,9 @@ from cluster.core.values import BootId, NodeId
 from cluster.core.write_coordinator import WriteCoordinator
 
 __all__ = ["ReadCoordinator"]
+
+READ_ITEM_BYTES: Final = 32 + ITEM_BYTES
+"""Added to the bytes of each key: its version, and what `ITEM_BYTES` stands for."""
 
 
 class ReadCoordinator:
@@ -28,6 +31,7 @@ class ReadCoordinator:
         self._writes: Final = writes
         self._settled: Final = settled
         self._gathering: dict[tuple[int, int], ReadRound] = {}
+        self._full: list[ReadRound] = []
         self._turn = 0
         self.rounds: Final[Rounds[ReadRound]] = Rounds()
 
@@ -49,17 +53,39 @@ class ReadCoordinator:
                 request.asked, request.answered = len(route.owners), 0
                 self._fail(request, indices, needed, len(route.owners), route.reachable)
                 continue
-            round_ = self._gathering.get((group, needed))
-            if round_ is None:
-                round_ = self._gathering[group, needed] = self._new(group, route, needed)
-                round_.deadline = request.deadline
-            round_.deadline = min(round_.deadline, request.deadline)
-            round_.parts.append(Part(request, len(round_.keys), indices))
-            request.open_parts += 1
-            if len(indices) == len(request.keys):
-                round_.keys.extend(request.keys)
-            else:
-                round_.keys.extend(request.keys[index] for index in indices)
+            for some, size in self._pieces(request, indices):
+                round_ = self._gather(group, route, needed, size, request.deadline)
+                round_.parts.append(Part(request, len(round_.keys), some))
+                request.open_parts += 1
+                if len(some) == len(request.keys):
+                    round_.keys.extend(request.keys)
+                else:
+                    round_.keys.extend(request.keys[index] for index in some)
+
+    def _pieces(
+        self, request: Pending, indices: Sequence[int]
+    ) -> Sequence[tuple[Sequence[int], int]]:
+        """The indices in runs that fit a round each, with their bytes."""
+        keys, most = request.keys, self._x.settings.round_bytes_max
+        size = sum(map(len, keys)) + READ_ITEM_BYTES * len(keys)
+        if size <= most:
+            return ((indices, size),)
+        return pieces(indices, lambda index: len(keys[index]) + READ_ITEM_BYTES, most)
+
+    def _gather(
+        self, group: int, route: Route, need: int, size: int, deadline: float
+    ) -> ReadRound:
+        """The round that takes so many bytes more: the open one if they fit, else a new one."""
+        round_ = self._gathering.get((group, need))
+        if round_ is not None and round_.size_bytes + size > self._x.settings.round_bytes_max:
+            self._full.append(round_)
+            round_ = None
+        if round_ is None:
+            round_ = self._gathering[group, need] = self._new(group, route, need)
+            round_.deadline = deadline
+        round_.size_bytes += size
+        round_.deadline = min(round_.deadline, deadline)
+        return round_
 
     def _new(self, group: int, route: Route, need: int) -> ReadRound:
         own = self._x.settings.node_id if route.local else None
@@ -69,8 +95,9 @@ class ReadCoordinator:
     def flush(self) -> None:
         """Start every round that was gathered."""
         while self._gathering:
-            gathered, self._gathering = self._gathering, {}
-            for round_ in gathered.values():
+            gathered = [*self._full, *self._gathering.values()]
+            self._full, self._gathering = [], {}
+            for round_ in gathered:
                 self._start(round_)
 
     def _start(self, round_: ReadRound) -> None:

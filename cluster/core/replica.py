@@ -9,6 +9,7 @@ from typing import Final
 import attrs
 
 from cluster.core.clock import HybridClock, hlc_of
+from cluster.core.exchange import ITEM_BYTES
 from cluster.core.operations import (
     FailureCode,
     ReplicaRead,
@@ -105,7 +106,7 @@ class Replica:
         for index, record in enumerate(self._table.get_many(keys)):
             if versions and versions[index] == (b"" if record is None else version(record)):
                 continue
-            size += 0 if record is None else len(record)
+            size += ITEM_BYTES + (0 if record is None else len(record))
             if size > self._reply_bytes_max and index:
                 return ReplicaReadReply(message.round_id, self._boot, index, indices, records)
             indices.append(index)

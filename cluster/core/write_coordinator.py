@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from cluster.core.clock import STAMP_BYTES, hlc_of, stamp
-from cluster.core.exchange import Exchange, Rounds
+from cluster.core.exchange import ITEM_BYTES, Exchange, Rounds, pieces
 from cluster.core.operations import FailureCode, ReplicaWriteReply
 from cluster.core.pending import Part, Pending
 from cluster.core.quorum import ReadOutcome, ReadRound, WriteRound
@@ -33,6 +33,7 @@ class WriteCoordinator:
         self._x: Final = exchange
         self._settled: Final = settled
         self._gathering: dict[tuple[int, int, bool], WriteRound] = {}
+        self._full: list[WriteRound] = []
         self.rounds: Final[Rounds[WriteRound]] = Rounds()
 
     # ------------------------------------------------------------------ requests
@@ -62,52 +63,58 @@ class WriteCoordinator:
                 text = _unavailable(request, indices, need, len(route.owners), route.reachable)
                 request.fail(indices, FailureCode.UNAVAILABLE, text)
                 continue
-            round_ = self._gather(group, route.owners, need, fixed, request, len(indices))
-            first = len(round_.keys)
-            round_.parts.append(Part(request, first, indices))
-            request.open_parts += 1
-            if len(indices) == len(request.keys):
-                round_.keys.extend(request.keys)
-                round_.records.extend(records)  # type: ignore[arg-type]  # none is None here
-            else:
-                for index in indices:
-                    record = records[index]
-                    assert record is not None, "a key that is written has a record"
-                    round_.keys.append(request.keys[index])
-                    round_.records.append(record)
+            slot = (group, need, fixed)
+            for some, size in self._pieces(request, indices, records):
+                round_ = self._gather(slot, route.owners, size, request.deadline)
+                round_.parts.append(Part(request, len(round_.keys), some))
+                request.open_parts += 1
+                if len(some) == len(request.keys):
+                    round_.keys.extend(request.keys)
+                    round_.records.extend(records)  # type: ignore[arg-type]  # none is None here
+                else:
+                    for index in some:
+                        record = records[index]
+                        assert record is not None, "a key that is written has a record"
+                        round_.keys.append(request.keys[index])
+                        round_.records.append(record)
+
+    def _pieces(
+        self, request: Pending, indices: Sequence[int], records: Sequence[bytes | None]
+    ) -> Sequence[tuple[Sequence[int], int]]:
+        """The indices in runs that fit a round each, with their bytes."""
+        most = self._x.settings.round_bytes_max
+        if len(indices) == len(request.keys) and request.size_bytes <= most:
+            return ((indices, request.size_bytes),)
+        keys = request.keys
+
+        def bytes_of(index: int) -> int:
+            return len(keys[index]) + len(records[index] or b"") + ITEM_BYTES
+
+        return pieces(indices, bytes_of, most)
 
     def _gather(
-        self,
-        group: int,
-        owners: tuple[NodeId, ...],
-        need: int,
-        fixed: bool,
-        request: Pending,
-        keys: int,
+        self, slot: tuple[int, int, bool], owners: tuple[NodeId, ...], size: int, deadline: float
     ) -> WriteRound:
-        """The round that takes so many keys of a request.
-
-        The open one if they fit, else a new one.
-        """
-        slot = (group, need, fixed)
-        size = request.size_bytes * keys // len(request.keys)
+        """The round that takes so many bytes more: the open one if they fit, else a new one."""
         round_ = self._gathering.get(slot)
         if round_ is not None and round_.size_bytes + size > self._x.settings.round_bytes_max:
-            self.start(self._gathering.pop(slot))
+            self._full.append(round_)
             round_ = None
         if round_ is None:
+            group, need, fixed = slot
             round_ = WriteRound(self._x.new_id(), group, owners, need, fixed)
-            round_.deadline = request.deadline
+            round_.deadline = deadline
             self._gathering[slot] = round_
         round_.size_bytes += size
-        round_.deadline = min(round_.deadline, request.deadline)
+        round_.deadline = min(round_.deadline, deadline)
         return round_
 
     def flush(self) -> None:
         """Start every round that was gathered."""
         while self._gathering:
-            gathered, self._gathering = self._gathering, {}
-            for round_ in gathered.values():
+            gathered = [*self._full, *self._gathering.values()]
+            self._full, self._gathering = [], {}
+            for round_ in gathered:
                 self.start(round_)
 
     def start(self, round_: WriteRound) -> None:
@@ -206,7 +213,7 @@ class WriteCoordinator:
         x = self._x
         boots = {node: answer.boot for node, answer in read.answers.items()}
         boots[x.settings.node_id] = x.settings.boot
-        for holders, positions in outcome.write_back.items():
+        for holders, positions in self._runs(read, outcome, outcome.write_back):
             acked = {node: boots[node] for node in holders}
             round_ = self._fixed(read, outcome, positions, acked, read.write_quorum)
             for at, position in enumerate(positions):
@@ -216,12 +223,30 @@ class WriteCoordinator:
             round_.deadline = read.deadline
             x.counters.write_backs += len(positions)
             self.start(round_)
-        for behind, positions in outcome.repair.items():
+        for behind, positions in self._runs(read, outcome, outcome.repair):
             acked = {node: boots.get(node, 0) for node in read.owners if node not in behind}
             round_ = self._fixed(read, outcome, positions, acked, need=0)
             round_.done = True
             x.counters.read_repairs += len(positions)
             self.start(round_)
+
+    def _runs(
+        self,
+        read: ReadRound,
+        outcome: ReadOutcome,
+        positions_of: dict[tuple[NodeId, ...], list[int]],
+    ) -> list[tuple[tuple[NodeId, ...], Sequence[int]]]:
+        """Positions by nodes, in runs that fit a round each."""
+
+        def bytes_of(position: int) -> int:
+            return len(read.keys[position]) + len(outcome.records[position] or b"") + ITEM_BYTES
+
+        most = self._x.settings.round_bytes_max
+        return [
+            (nodes, some)
+            for nodes, positions in positions_of.items()
+            for some, _ in pieces(positions, bytes_of, most)
+        ]
 
     def _fixed(
         self,

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from actors import Behaviour, Context
-from cluster.core.operations import FailureCode, Refused
+from cluster.core.operations import ClientReply, FailureCode, ReadReply, Refused
 from cluster.environment import Environment
 from cluster.errors import ClusterError, ConnectionLost, InvalidKey, InvalidValue, Timeout
 from cluster.net.base import CLOSE_GOING_AWAY, Connection
@@ -78,7 +78,10 @@ class ClientSession(Behaviour[Any]):
             self._header = message.header
             now = ctx.now()
             encode = self._codec.encode_message
-            self._parts.extend([encode(reply, now) for reply in message.replies])
+            try:
+                self._parts += [encode(reply, now) for reply in message.replies]
+            except ValueError:
+                self._parts += [self._encode_reply(reply, now) for reply in message.replies]
         elif isinstance(message, ControlRequest):
             self._ask(ctx, message)
         elif isinstance(message, SendRing):
@@ -86,7 +89,7 @@ class ClientSession(Behaviour[Any]):
             self._parts.append(self._codec.encode_message(message.state, ctx.now()))
         elif isinstance(message, _Answered):
             self._asked -= 1
-            self._parts.append(self._encode_answer(message.message, ctx.now()))
+            self._parts.append(self._encode_reply(message.message, ctx.now()))
         elif isinstance(message, HangUp):
             ctx.stop()
 
@@ -132,11 +135,15 @@ class ClientSession(Behaviour[Any]):
             message = Refused(request.request_id, _code_of(error), str(error))
         ctx.ref.tell_control(_Answered(message))
 
-    def _encode_answer(self, message: ControlReply | Refused, now: float) -> bytes:
+    def _encode_reply(self, message: ClientReply | ControlReply, now: float) -> bytes:
+        """Encode a reply, or, if no frame can carry it, one that says so."""
         try:
             return self._codec.encode_message(message, now)
         except ValueError as error:
-            refused = Refused(message.request_id, FailureCode.INTERNAL, str(error))
+            code = FailureCode.INTERNAL
+            if isinstance(message, ReadReply):
+                code = FailureCode.OVERLOADED
+            refused = Refused(message.request_id, code, f"{error}: ask for fewer keys at once")
             return self._codec.encode_message(refused, now)
 
 

@@ -31,7 +31,8 @@ from cluster.net.base import (
     TransportStatistics,
 )
 from cluster.net.serving import log_error, run_handler
-from cluster.net.websocket_connection import Reader, WebSocketConnection, open_message, remote_of
+from cluster.net.tcp import TcpStream, take_over
+from cluster.net.websocket_connection import Reader, WebSocketConnection, open_message
 
 RESOURCE: Final = "/"
 MESSAGE_QUEUE_FRAMES: Final = 16
@@ -94,12 +95,12 @@ class WebSocketTransport:
             try:
                 return await self._open_client(nursery, stream, address)
             except BaseException:
-                stream.socket.close()
+                stream.close()
                 raise
         raise ConnectionLost(f"cannot connect to {address}: no answer within {timeout_s:g} s")
 
     async def _open_client(
-        self, nursery: trio.Nursery, stream: trio.SocketStream, address: str
+        self, nursery: trio.Nursery, stream: TcpStream, address: str
     ) -> WebSocketConnection:
         reader = Reader(nursery)
         try:
@@ -134,18 +135,18 @@ class WebSocketTransport:
         listeners, bound = await _listen(address)
 
         async def accept(stream: trio.SocketStream) -> None:
-            await self._accept(stream, handler)
+            await self._accept(take_over(stream), handler)
 
         async with trio.open_nursery() as nursery:
             await nursery.start(trio.serve_listeners, accept, listeners)
             task_status.started(bound)
 
-    async def _accept(self, stream: trio.SocketStream, handler: Handler) -> None:
+    async def _accept(self, stream: TcpStream, handler: Handler) -> None:
         """Serves one TCP connection from its first byte to its last. Raises no `Exception`."""
         limits = self._limits
         if self._open >= limits.connections_max or self._opening >= limits.handshakes_max:
             self._refused += 1
-            stream.socket.close()
+            stream.close()
             return
         self._open += 1
         try:
@@ -157,13 +158,13 @@ class WebSocketTransport:
                 nursery.cancel_scope.cancel()
         finally:
             self._open -= 1
-            stream.socket.close()
+            stream.close()
 
     async def _open_server(
-        self, nursery: trio.Nursery, stream: trio.SocketStream
+        self, nursery: trio.Nursery, stream: TcpStream
     ) -> WebSocketConnection | None:
         limits = self._limits
-        remote = remote_of(stream)
+        remote = stream.remote
         reader = Reader(nursery)
         connection = None
         self._opening += 1
@@ -190,10 +191,10 @@ class WebSocketTransport:
         return connection
 
 
-async def _open_stream(address: str) -> trio.SocketStream:
+async def _open_stream(address: str) -> TcpStream:
     try:
         host, port = parse_address(address)
-        return await trio.open_tcp_stream(host, port)
+        return take_over(await trio.open_tcp_stream(host, port))
     except ValueError as error:
         raise ConnectionLost(f"cannot connect: {error}") from None
     except OSError as error:

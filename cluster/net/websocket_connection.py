@@ -12,7 +12,6 @@ import trio_websocket
 from wsproto.utilities import LocalProtocolError
 
 from cluster.errors import ConnectionLost
-from cluster.net.addresses import format_address
 from cluster.net.base import (
     CLOSE_NORMAL,
     CLOSE_REASON_BYTES_MAX,
@@ -21,6 +20,7 @@ from cluster.net.base import (
     CLOSE_UNSUPPORTED,
     ConnectionStatistics,
 )
+from cluster.net.tcp import TcpStream
 
 _ABNORMAL: Final = 1006
 _LINGER_BYTES: Final = 64 * 1024
@@ -72,7 +72,7 @@ class WebSocketConnection:
 
     def __init__(
         self,
-        stream: trio.SocketStream,
+        stream: TcpStream,
         websocket: trio_websocket.WebSocketConnection,
         reader: Reader,
         remote: str,
@@ -140,7 +140,7 @@ class WebSocketConnection:
                 await self._linger()
             else:
                 await self._websocket.aclose(code, _cut(reason))
-        self._stream.socket.close()
+        self._stream.close()
         self._reader.stop()
 
     async def _linger(self) -> None:
@@ -156,21 +156,12 @@ class WebSocketConnection:
     def _drop(self, reason: str) -> None:
         if self._ended is None:
             self._ended = reason
-            self._stream.socket.close()
+            self._stream.close()
             self._reader.stop()
 
     def _lost(self) -> ConnectionLost:
         ended = self._ended or _ending(self._websocket.closed, self._reader.failure)
         return ConnectionLost(f"connection to {self._remote} ended: {ended}")
-
-
-def remote_of(stream: trio.SocketStream) -> str:
-    """The other end of a TCP stream; "unknown" if it has gone already."""
-    try:
-        host, port, *_ = stream.socket.getpeername()
-    except OSError:
-        return "unknown"
-    return format_address(host, port)
 
 
 def open_message(failure: Exception | None) -> str:

@@ -120,7 +120,14 @@ class Link(Behaviour[Any]):
             self._header = outgoing.header
         lane = self._urgent if outgoing.urgent else self._parts
         now, encode = ctx.now(), self._options.codec.encode_message
-        lane.extend(encode(message, now) for message in outgoing.messages)
+        for message in outgoing.messages:
+            try:
+                lane.append(encode(message, now))
+            except ValueError as error:
+                # A message that cannot be carried must not take the link down with it, again and
+                # again as it is repeated.
+                self._options.traffic.dropped.value += 1
+                self._options.log("error", f"a message for {self._address} is dropped: {error}")
 
     async def settled(self, _ctx: Context[Any]) -> None:
         """Write what waits, members' messages first."""

@@ -107,6 +107,7 @@ class Replicator(Behaviour[Any]):
             self._clock,
             self._table,
             value_max=settings.value_max,
+            reply_bytes_max=settings.reply_bytes_max,
         )
         self._metrics: Final = ReplicatorMetrics(registry)
         self._links: dict[str, Ref[Any]] = {}
