@@ -25,6 +25,9 @@ CLOSE_INTERNAL_ERROR: Final = 1011
 CLOSE_TIMEOUT_S: Final = 1.0
 """Longest time that closing a connection takes, whatever the other side does."""
 
+SEND_TIMEOUT_S: Final = 5.0
+"""A connection whose other side takes no bytes for so long has ended."""
+
 CLOSE_REASON_BYTES_MAX: Final = 120
 """A websocket close frame carries at most 123 bytes of reason; longer ones are cut."""
 
@@ -47,7 +50,7 @@ class Connection(Protocol):
         """The other end, as `host:port`."""
 
     async def send(self, frame: bytes) -> None:
-        """Sends a whole frame; waits while the other side does not keep up.
+        """Sends a whole frame; waits up to `SEND_TIMEOUT_S` while the other side does not keep up.
 
         If this is cancelled the connection is dropped: half a frame may be on the wire.
 

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import trio
 
 from cluster.errors import ConnectionLost
-from cluster.net.base import CLOSE_NORMAL, CLOSE_TOO_BIG, ConnectionStatistics
+from cluster.net.base import CLOSE_NORMAL, CLOSE_TOO_BIG, SEND_TIMEOUT_S, ConnectionStatistics
 
 WINDOW_BYTES: Final = 1024 * 1024
 """Frames that were sent but not received yet may take this much; then the sender waits."""
@@ -83,10 +83,8 @@ class MemoryConnection:
             raise ValueError(f"a frame of {len(frame)} bytes, at most {self._frame_bytes_max}")
         try:
             await trio.lowlevel.checkpoint()
-            while self._ended is None and self._unreceived_bytes >= WINDOW_BYTES:
-                if self._room is None:
-                    self._room = trio.Event()
-                await self._room.wait()
+            if self._unreceived_bytes >= WINDOW_BYTES:
+                await self._wait_for_room()
         except trio.Cancelled:
             self._end("a send was interrupted")
             raise
@@ -96,6 +94,15 @@ class MemoryConnection:
             self._unreceived_bytes += len(frame) + _FRAME_COST_BYTES
         self._frames_sent += 1
         self._bytes_sent += len(frame)
+
+    async def _wait_for_room(self) -> None:
+        with trio.move_on_after(SEND_TIMEOUT_S):
+            while self._ended is None and self._unreceived_bytes >= WINDOW_BYTES:
+                if self._room is None:
+                    self._room = trio.Event()
+                await self._room.wait()
+            return
+        self._end(f"no bytes taken for {SEND_TIMEOUT_S:g} s")
 
     async def receive(self) -> bytes:
         """Waits for the next frame; see `Connection.receive`."""

@@ -17,6 +17,7 @@ from typing import Final
 import trio
 
 from cluster.net.addresses import format_address
+from cluster.net.base import SEND_TIMEOUT_S
 
 RECEIVE_BYTES_DEFAULT: Final = 64 * 1024
 
@@ -47,12 +48,17 @@ class TcpStream(trio.abc.HalfCloseableStream):
         try:
             sent = self._send(data)
             if sent < len(data):
-                rest = memoryview(data)
-                while sent < len(rest):
-                    await trio.lowlevel.wait_writable(self._socket)
-                    sent += self._send(rest[sent:])
+                await self._send_rest(memoryview(data)[sent:])
         finally:
             self._sending = False
+
+    async def _send_rest(self, rest: memoryview) -> None:
+        while rest:
+            with trio.move_on_after(SEND_TIMEOUT_S) as waiting:
+                await trio.lowlevel.wait_writable(self._socket)
+            if waiting.cancelled_caught:
+                raise trio.BrokenResourceError(f"no bytes taken for {SEND_TIMEOUT_S:g} s")
+            rest = rest[self._send(rest) :]
 
     def _send(self, data: bytes | bytearray | memoryview) -> int:
         if self._closed:

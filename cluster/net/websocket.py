@@ -107,7 +107,7 @@ class WebSocketTransport:
             with reader.opening:
                 websocket = await trio_websocket.wrap_client_stream(
                     reader.as_nursery(),
-                    stream,
+                    stream,  # type: ignore[arg-type]  # the same calls as a SocketStream
                     address,
                     RESOURCE,
                     message_queue_size=MESSAGE_QUEUE_FRAMES,

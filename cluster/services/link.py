@@ -9,31 +9,27 @@ deadline.
 The link dials for ever, with backoff; `peers` decides when it is not wanted any more.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import attrs
-import trio
 
 from actors import Behaviour, Context, Outcome, Ref
 from cluster.core.backoff import Backoff
 from cluster.core.operations import ReplicaReadReply, ReplicaWrite
 from cluster.environment import Environment
-from cluster.errors import ClusterError, ConnectionLost, HandshakeRefused
-from cluster.net.base import CLOSE_GOING_AWAY, Connection
+from cluster.errors import ClusterError, HandshakeRefused
+from cluster.net.base import Connection
 from cluster.net.greeting import DialledMyselfError, greet
 from cluster.services.local import LinkDown, LinkIsMyself, LinkUp, Outgoing
+from cluster.services.outbox import Outbox
 from cluster.services.traffic import Traffic
 from cluster.wire.codec import Codec
 from cluster.wire.handshake import Hello, Welcome
-from cluster.wire.messages import FrameHeader
 
 __all__ = ["Link", "LinkOptions", "weigh"]
 
 DIAL_TIMEOUT_S: Final = 3.0
-SEND_TIMEOUT_S: Final = 5.0
-"""A peer that takes no bytes for so long is given up; the connection with it."""
-
 REDIAL_FIRST_S: Final = 0.05
 REDIAL_MAX_S: Final = 2.0
 
@@ -90,9 +86,7 @@ class Link(Behaviour[Any]):
         self._welcome: Welcome | None = None
         self._backoff: Backoff | None = None
         self._refusal = ""
-        self._header = FrameHeader(0, 0, 0)
-        self._urgent: list[bytes] = []
-        self._parts: list[bytes] = []
+        self._outbox: Final = Outbox(options.codec, options.traffic, self._tell_dropped)
 
     async def started(self, ctx: Context[Any]) -> None:
         """Dial at once; what the last incarnation had connected went with it."""
@@ -116,43 +110,20 @@ class Link(Behaviour[Any]):
         if self._connection is None:
             self._options.traffic.dropped.value += len(outgoing.messages)
             return
-        if outgoing.header.clock >= self._header.clock:
-            self._header = outgoing.header
-        lane = self._urgent if outgoing.urgent else self._parts
-        now, encode = ctx.now(), self._options.codec.encode_message
-        for message in outgoing.messages:
-            try:
-                lane.append(encode(message, now))
-            except ValueError as error:
-                # A message that cannot be carried must not take the link down with it, again and
-                # again as it is repeated.
-                self._options.traffic.dropped.value += 1
-                self._options.log("error", f"a message for {self._address} is dropped: {error}")
+        self._outbox.put(outgoing.header, outgoing.messages, ctx.now(), urgent=outgoing.urgent)
 
-    async def settled(self, _ctx: Context[Any]) -> None:
+    def _tell_dropped(self, message: Any, error: ValueError) -> None:
+        name = type(message).__name__
+        self._options.log("error", f"a {name} for {self._address} is dropped: {error}")
+
+    def settled(self, _ctx: Context[Any]) -> Awaitable[None] | None:
         """Write what waits, members' messages first."""
-        if not (self._urgent or self._parts):
-            return
-        parts = self._urgent + self._parts
-        self._urgent, self._parts = [], []
-        connection, codec = self._connection, self._options.codec
-        if connection is None:
-            self._options.traffic.dropped.value += len(parts)
-            return
-        start = 0
-        try:
-            with trio.fail_after(SEND_TIMEOUT_S):
-                while start < len(parts):
-                    end = codec.fitting(parts, start)
-                    frame = codec.assemble(self._header, parts[start:end])
-                    await connection.send(frame)
-                    self._options.traffic.sent(end - start, len(frame))
-                    start = end
-        except ConnectionLost:
-            self._options.traffic.dropped.value += len(parts) - start
-        except trio.TooSlowError:
-            self._options.traffic.dropped.value += len(parts) - start
-            await connection.aclose(f"no bytes taken for {SEND_TIMEOUT_S:g} s", CLOSE_GOING_AWAY)
+        if not self._outbox:
+            return None
+        if self._connection is None:
+            self._outbox.clear()
+            return None
+        return self._outbox.write(self._connection)
 
     # ------------------------------------------------------------------ the connection
 
@@ -181,7 +152,7 @@ class Link(Behaviour[Any]):
         assert self._backoff is not None, "set when the actor started"
         error = message.outcome.error
         was_up, self._connection = self._connection is not None, None
-        self._urgent, self._parts = [], []
+        self._outbox.clear()
         if isinstance(error, HandshakeRefused):
             if isinstance(error, DialledMyselfError):
                 ctx.tell(self._peers, LinkIsMyself(self._address))
