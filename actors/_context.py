@@ -8,7 +8,7 @@ in whose handling the helper was started.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from actors._active import ACTIVE
@@ -194,6 +194,29 @@ class Context(Generic[M]):
         return self._cell.system.find(path, beside=self.path)
 
     # Tracing.
+
+    def notes(
+        self,
+        type: str,  # noqa: A002  # the name of the field
+        chains: Iterable[int],
+        *,
+        message_id: int = 0,
+        cause: int = 0,
+        outcome: str = "",
+        bytes: int = 0,  # noqa: A002  # the name of the field
+    ) -> None:
+        """A `note` for each chain of a batch; with `cause` 0 each is caused by its chain.
+
+        Cheaper than as many calls: for what is noted per request on a hot path.
+        """
+        trace = self._cell.system.trace
+        append, next_seq, now = trace.append, trace.next_seq, trace.clock()
+        path, incarnation = self.path, self.incarnation
+        for chain in chains:
+            append((
+                next_seq(), now, "note", path, incarnation, message_id, cause or chain, chain,
+                type, 0, 0.0, 0.0, outcome, bytes,
+            ))  # fmt: skip
 
     def note(
         self,

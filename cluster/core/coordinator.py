@@ -26,7 +26,6 @@ from cluster.core.operations import (
     Settled,
     Touch,
     Write,
-    chain_of,
 )
 from cluster.core.pending import DELETE, GET, SET, TOUCH, Pending
 from cluster.core.read_coordinator import ReadCoordinator
@@ -44,6 +43,8 @@ RETRY_AFTER_MS: Final = 50
 TTL_MS_MAX: Final = 1000 * 3600 * 24 * 365 * 100
 """A hundred years: longer than any cache, short enough for every clock."""
 
+_ONLY_GROUP_ONE_KEY: Final[Mapping[int, Sequence[int]]] = {0: (0,)}
+_ENCODINGS: Final = frozenset(bytes((n,)) for n in range(rec.BYTES, rec.CUSTOM + 1))
 _OPS: Final = {Write: SET, Delete: DELETE, Read: GET, Touch: TOUCH}
 
 
@@ -74,9 +75,7 @@ class Coordinator:
         for request in requests:
             if isinstance(request, Settled):
                 self._sessions.settle(session, request.below)
-                continue
-            x.counters.requests += 1
-            if isinstance(request, Read):
+            elif isinstance(request, Read):
                 self._begin(session, request)
             elif request.request_id in session.outcomes:
                 self._repeat(session, request)
@@ -100,24 +99,25 @@ class Coordinator:
 
     def _begin(self, session: Session, request: ClientRequest) -> None:
         x = self._x
+        x.counters.requests += 1
         refusal = self._refusal(request)
         if refusal is not None:
             x.answer(session.session_id, refusal)
             if not isinstance(request, Read):
                 session.outcomes[request.request_id] = refusal
             return
+        kind, keys = type(request), request.keys
         pending = Pending(
-            _OPS[type(request)],
+            _OPS[kind],
             session.session_id,
             request.request_id,
-            chain_of(session.session_id, request.request_id),
-            Level(request.level),
+            request.level,
             min(request.deadline, x.now + x.settings.timeout_max_s),
             x.now,
-            request.keys,
+            keys,
         )
         x.pending += 1
-        groups = self._groups(request.keys)
+        groups = self._groups(keys)
         if isinstance(request, (Write, Delete)):
             self._writes.submit(pending, groups, self._records(pending, request))
         else:
@@ -152,7 +152,7 @@ class Coordinator:
         view = self._x.routes.view
         assert view is not None, "requests are refused until a ring is in force"
         if len(view.table.group_sets) == 1:
-            return {0: range(len(keys))}
+            return _ONLY_GROUP_ONE_KEY if len(keys) == 1 else {0: range(len(keys))}
         groups, shift = view.table.groups, view.shift
         if len(keys) == 1:
             return {groups[hash_of(keys[0]) >> shift]: (0,)}
@@ -222,7 +222,7 @@ class Coordinator:
             index
             for index, record in enumerate(request.records)
             if record is not None
-            and index not in request.failures
+            and (request.failures is None or index not in request.failures)
             and rec.is_visible(record, x.wall_ms)
         ]
         if not indices:
@@ -232,8 +232,9 @@ class Coordinator:
             assert record is not None, "filtered above"
             request.records[index] = rec.with_expiry(record, expiry_ms)
         groups: dict[int, list[int]] = {}
+        touched = set(indices)
         for group, members in self._groups(request.keys).items():
-            present = [index for index in members if index in indices]
+            present = [index for index in members if index in touched]
             if present:
                 groups[group] = present
         request.size_bytes = _size(request.keys, [each for each in request.records if each])
@@ -327,29 +328,29 @@ def _size(keys: Sequence[bytes], records: Sequence[bytes]) -> int:
 def _invalid(request: ClientRequest, value_max: int) -> tuple[FailureCode, str] | None:
     """What is wrong with a request by itself, or None."""
     keys = request.keys
-    if request.level not in (Level.ONE, Level.QUORUM, Level.ALL):
+    if not Level.ONE <= request.level <= Level.ALL:
         return FailureCode.INVALID, f"level {request.level} is not known: 1 ONE, 2 QUORUM, 3 ALL"
     if not keys:
         return FailureCode.INVALID, "a request names at least one key"
-    longest, shortest = max(map(len, keys)), min(map(len, keys))
-    if not shortest or longest > KEY_BYTES_MAX:
-        bad = 0 if not shortest else longest
+    sizes = {len(key) for key in keys}
+    if not all(0 < size <= KEY_BYTES_MAX for size in sizes):
+        bad = 0 if 0 in sizes else max(sizes)
         return FailureCode.INVALID, f"a key has 1 to {KEY_BYTES_MAX} bytes, not {bad}"
-    if isinstance(request, (Write, Touch)) and not 0 <= request.ttl_ms <= TTL_MS_MAX:
-        return FailureCode.INVALID, f"a ttl is 0 to {TTL_MS_MAX} ms, not {request.ttl_ms}"
-    if isinstance(request, Touch) and request.ttl_ms == 0:
-        return FailureCode.INVALID, "touch needs a ttl above 0 ms"
-    return _invalid_bodies(request, value_max) if isinstance(request, Write) else None
+    if type(request) is Write:
+        return _invalid_write(request, value_max)
+    if isinstance(request, Touch) and not 0 < request.ttl_ms <= TTL_MS_MAX:
+        return FailureCode.INVALID, f"a ttl is 1 to {TTL_MS_MAX} ms, not {request.ttl_ms}"
+    return None
 
 
-def _invalid_bodies(request: Write, value_max: int) -> tuple[FailureCode, str] | None:
+def _invalid_write(request: Write, value_max: int) -> tuple[FailureCode, str] | None:
     bodies = request.bodies
     if len(bodies) != len(request.keys):
-        text = f"{len(bodies)} bodies for {len(request.keys)} keys"
-        return FailureCode.INVALID, text
-    for body in bodies:
-        if not body or not rec.BYTES <= body[0] <= rec.CUSTOM:
-            return FailureCode.INVALID, "a body begins with its encoding, 1 to 4"
+        return FailureCode.INVALID, f"{len(bodies)} bodies for {len(request.keys)} keys"
+    if not 0 <= request.ttl_ms <= TTL_MS_MAX:
+        return FailureCode.INVALID, f"a ttl is 0 to {TTL_MS_MAX} ms, not {request.ttl_ms}"
+    if not {body[:1] for body in bodies} <= _ENCODINGS:
+        return FailureCode.INVALID, "a body begins with its encoding, 1 to 4"
     longest = max(map(len, bodies)) - 1
     if longest > value_max:
         text = f"a value has {longest} bytes, the limit is {value_max} (--value-max)"

@@ -22,7 +22,6 @@ __all__ = [
     "ITEM_BYTES",
     "Counters",
     "Exchange",
-    "Finished",
     "Output",
     "Rounds",
     "Settings",
@@ -88,30 +87,18 @@ class Counters:
 
 
 @attrs.frozen
-class Finished:
-    """One request that was answered, for metrics and trace. Times in seconds, node's clock."""
-
-    op: str
-    level: str
-    outcome: str
-    chain: int
-    keys: int
-    took_s: float
-
-
-@attrs.frozen
 class Output:
     """What is to be done now.
 
     Attributes:
         sends: messages per node, in this order.
         replies: answers per session, in this order.
-        finished: requests that these answers end.
+        finished: requests that these answers end, for metrics and trace.
     """
 
     sends: dict[NodeId, list[ReplicaRequest]]
     replies: dict[int, list[ClientReply]]
-    finished: list[Finished]
+    finished: list[Pending]
 
 
 class Exchange:
@@ -138,7 +125,7 @@ class Exchange:
         """Client requests not answered yet."""
         self._sends: dict[NodeId, list[ReplicaRequest]] = {}
         self._replies: dict[int, list[ClientReply]] = {}
-        self._finished: list[Finished] = []
+        self._finished: list[Pending] = []
 
     def send(self, node: NodeId, message: ReplicaRequest) -> None:
         """Let a message leave with the next output."""
@@ -161,16 +148,8 @@ class Exchange:
         self.pending -= 1
         reply = request.reply(self.wall_ms, self.settings.reply_bytes_max)
         self.answer(request.session_id, reply)
-        self._finished.append(
-            Finished(
-                request.op,
-                request.level.name,
-                request.outcome,
-                request.chain,
-                len(request.keys),
-                self.now - request.started,
-            )
-        )
+        request.took_s = self.now - request.started
+        self._finished.append(request)
         return reply
 
     def take_output(self) -> Output | None:

@@ -133,6 +133,7 @@ class StaticMembership:
         if address in self._seeds:
             self._seed_of[address] = node
         news = self._introduce(MemberEntry(node, address, boot, "", 1.0), first_hand=False)
+        self._drop_links(address)
         peer = self._peers.get(node)
         if peer is not None and (
             peer.link is None or peer.link[1] < boot or address == peer.entry.address
@@ -142,10 +143,13 @@ class StaticMembership:
 
     def unlinked(self, address: str) -> MembershipOutput:
         """The link to an address is down; whoever owns it dials again."""
+        self._drop_links(address)
+        return self._output()
+
+    def _drop_links(self, address: str) -> None:
         for peer in self._peers.values():
             if peer.link is not None and peer.link[0] == address:
                 peer.link = None
-        return self._output()
 
     def is_myself(self, address: str) -> MembershipOutput:
         """A dialled address turned out to be this node."""
@@ -197,6 +201,12 @@ class StaticMembership:
 
     def _output(self, *, news: bool = False) -> MembershipOutput:
         wanted = self._wanted()
+        hung_up = [address for address in self.dialled if address not in wanted]
+        for address in hung_up:
+            # It ends with this output; whoever is reached by it must not count on it.
+            self._drop_links(address)
+        if hung_up:
+            wanted = self._wanted()
         dial = tuple(address for address in wanted if address not in self.dialled)
         hang_up = tuple(address for address in self.dialled if address not in wanted)
         self.dialled = wanted

@@ -19,6 +19,7 @@ from cluster.core.operations import (
     Refused,
     TouchReply,
     WriteReply,
+    chain_of,
 )
 from cluster.core.values import Level
 
@@ -30,6 +31,7 @@ DELETE: Final = "delete"
 TOUCH: Final = "touch"
 
 OK: Final = "ok"
+LEVEL_NAMES: Final = ("", *(level.name for level in Level))
 
 REPLY_ITEM_BYTES: Final = 8
 """Counted for each record of a reply beside its bytes, for what its encoding adds."""
@@ -45,8 +47,7 @@ class Pending:
     op: str
     session_id: int
     request_id: int
-    chain: int
-    level: Level
+    level: int
     deadline: float
     started: float
     keys: list[bytes]
@@ -55,17 +56,33 @@ class Pending:
     ttl_ms: int = 0
     stamp: bytes = b""
     open_parts: int = 0
-    records: list[bytes | None] = attrs.field(factory=list)
-    """What reading found, by index of the key; for get and touch."""
-    restamped: dict[int, bytes] = attrs.field(factory=dict)
-    failures: dict[int, Failure] = attrs.field(factory=dict)
     asked: int = 0
     answered: int = 0
     writing: bool = False
     """For touch: whether the second stage, writing the raised expiry, has begun."""
+    took_s: float = 0.0
+    """From reading the request to answering it; set when it is answered."""
+    records: list[bytes | None] = attrs.field(factory=list)
+    """What reading found, by index of the key; for get and touch."""
+    restamped: dict[int, bytes] | None = None
+    """Stamps of keys that had to be written again, by index; None: there are none."""
+    failures: dict[int, Failure] | None = None
+    """What failed, by index of the key; None: nothing so far."""
+
+    @property
+    def chain(self) -> int:
+        """The id of this request in the trace."""
+        return chain_of(self.session_id, self.request_id)
+
+    @property
+    def level_name(self) -> str:
+        """The level as people write it."""
+        return LEVEL_NAMES[self.level]
 
     def fail(self, indices: Sequence[int], code: FailureCode, message: str) -> None:
         """Let these keys fail; the first failure of a key is the one that is told."""
+        if self.failures is None:
+            self.failures = {}
         for index in indices:
             if index not in self.failures:
                 self.failures[index] = Failure(index, code, message)
@@ -108,13 +125,14 @@ class Pending:
 
     def _leave_out(self, reply_bytes_max: int) -> None:
         """Keep the reply below the size of a frame; the client asks again for the rest."""
-        size = 0
-        for index, record in enumerate(self.records):
+        size, records = 0, list(self.records)
+        for index, record in enumerate(records):
             size += REPLY_ITEM_BYTES + (0 if record is None else len(record))
             if size > reply_bytes_max and index:
                 text = "the reply is full: ask again for this key, and for fewer keys at once"
                 self.fail((index,), FailureCode.OVERLOADED, text)
-                self.records[index] = None
+                records[index] = None
+        self.records = records
 
 
 def _as_seen(record: bytes | None, wall_ms: int) -> bytes | None:

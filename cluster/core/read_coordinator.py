@@ -48,7 +48,7 @@ class ReadCoordinator:
         request.records = [None] * len(request.keys)
         for group, indices in groups.items():
             route = self._x.routes.route(group)
-            needed = need or request.level.needed(len(route.owners))
+            needed = need or route.needed[request.level]
             if route.reachable < needed:
                 request.asked, request.answered = len(route.owners), 0
                 self._fail(request, indices, needed, len(route.owners), route.reachable)
@@ -72,9 +72,7 @@ class ReadCoordinator:
             return ((indices, size),)
         return pieces(indices, lambda index: len(keys[index]) + READ_ITEM_BYTES, most)
 
-    def _gather(
-        self, group: int, route: Route, need: int, size: int, deadline: float
-    ) -> ReadRound:
+    def _gather(self, group: int, route: Route, need: int, size: int, deadline: float) -> ReadRound:
         """The round that takes so many bytes more: the open one if they fit, else a new one."""
         round_ = self._gathering.get((group, need))
         if round_ is not None and round_.size_bytes + size > self._x.settings.round_bytes_max:
@@ -207,7 +205,7 @@ class ReadCoordinator:
                 request.answered = max(request.answered, round_.answered)
                 text = (
                     f"{request.op} of {request.keys[part.indices[0]]!r:.80} at "
-                    f"{request.level.name}: {round_.answered} of {round_.need} needed owners "
+                    f"{request.level_name}: {round_.answered} of {round_.need} needed owners "
                     "answered in time: try again"
                 )
                 request.fail(part.indices, FailureCode.TIMEOUT, text)
@@ -264,7 +262,7 @@ class ReadCoordinator:
         self, request: Pending, indices: Sequence[int], need: int, owners: int, reachable: int
     ) -> None:
         text = (
-            f"{request.op} of {request.keys[indices[0]]!r:.80} at {request.level.name} needs "
+            f"{request.op} of {request.keys[indices[0]]!r:.80} at {request.level_name} needs "
             f"{need} of {owners} owners and {reachable} can be reached: try again later"
         )
         request.fail(indices, FailureCode.UNAVAILABLE, text)

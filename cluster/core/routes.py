@@ -14,7 +14,7 @@ where a newer boot is noticed.
 import attrs
 
 from cluster.core.ring import RingView
-from cluster.core.values import BootId, NodeId, quorum
+from cluster.core.values import BootId, Level, NodeId, quorum
 
 __all__ = ["Route", "Routes"]
 
@@ -33,11 +33,10 @@ class Route:
     """Owners that can be reached now, this node left out; never more than `owners`."""
     quorum: int
     """floor(n/2)+1 of the owners in the table, alive or not."""
-
-    @property
-    def reachable(self) -> int:
-        """How many owners can take part now, this node included if it is one."""
-        return len(self.others) + self.local
+    reachable: int
+    """How many owners can take part now, this node included if it is one."""
+    needed: tuple[int, ...]
+    """Answers to wait for, by the number of the level."""
 
 
 class Routes:
@@ -94,9 +93,13 @@ class Routes:
     def _make(self, group: int) -> Route:
         assert self.view is not None, "no request is routed before a ring is in force"
         owners = self.view.table.group_owners(group)
+        others = tuple(n for n in owners if n != self.node_id and n in self._reachable)
+        local = self.node_id in owners
         return Route(
             owners=owners,
-            local=self.node_id in owners,
-            others=tuple(n for n in owners if n != self.node_id and n in self._reachable),
+            local=local,
+            others=others,
             quorum=quorum(len(owners)),
+            reachable=len(others) + local,
+            needed=(0, *(level.needed(len(owners)) for level in Level)),
         )

@@ -6,6 +6,7 @@ of being done twice. An outcome is kept until the client says that it has it (`S
 `OUTCOMES_MAX` of a session, and for `IDLE_S` after the session's connection ended.
 """
 
+import itertools
 from typing import Final
 
 import attrs
@@ -49,10 +50,12 @@ class Sessions:
 
     def begin(self, session: Session, request_id: int) -> None:
         """Remember that this write is under way."""
-        if len(session.outcomes) >= OUTCOMES_MAX:
-            del session.outcomes[next(iter(session.outcomes))]
-            self.forgotten += 1
-        session.outcomes[request_id] = None
+        outcomes = session.outcomes
+        if len(outcomes) >= OUTCOMES_MAX:
+            oldest = list(itertools.islice(outcomes, OUTCOMES_MAX // 8))
+            self._drop(session, oldest)
+            self.forgotten += len(oldest)
+        outcomes[request_id] = None
 
     def end(self, session_id: int, request_id: int, reply: ClientReply) -> None:
         """Remember what the write came to, if its session still wants to know."""
@@ -62,12 +65,13 @@ class Sessions:
 
     def settle(self, session: Session, below: int) -> None:
         """The client has every outcome below this id. Ids grow, so the oldest stand first."""
-        outcomes = session.outcomes
-        while outcomes:
-            request_id = next(iter(outcomes))
-            if request_id >= below:
-                return
-            del outcomes[request_id]
+        self._drop(session, list(itertools.takewhile(below.__gt__, session.outcomes)))
+
+    @staticmethod
+    def _drop(session: Session, request_ids: list[int]) -> None:
+        """Drop outcomes at the front; one by one, each would look for the front again."""
+        for request_id in request_ids:
+            del session.outcomes[request_id]
 
     def gone(self, session_id: int, now: float) -> None:
         """The connection of a session ended; sessions that ended `IDLE_S` ago are forgotten."""

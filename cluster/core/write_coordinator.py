@@ -57,7 +57,7 @@ class WriteCoordinator:
         """
         for group, indices in groups.items():
             route = self._x.routes.route(group)
-            need = request.level.needed(len(route.owners))
+            need = route.needed[request.level]
             if route.reachable < need:
                 request.asked, request.answered = len(route.owners), 0
                 text = _unavailable(request, indices, need, len(route.owners), route.reachable)
@@ -184,6 +184,8 @@ class WriteCoordinator:
             again.parts.append(Part(part.request, len(again.keys), (index,)))
             again.keys.append(round_.keys[position])
             again.records.append(above + round_.records[position][STAMP_BYTES:])
+            if part.request.restamped is None:
+                part.request.restamped = {}
             part.request.restamped[index] = above
             part.request.open_parts += 1
         if again.keys:
@@ -336,7 +338,7 @@ def _unavailable(
     request: Pending, indices: Sequence[int], need: int, owners: int, reachable: int
 ) -> str:
     return (
-        f"{request.op} of {request.keys[indices[0]]!r:.80} at {request.level.name} needs {need} of "
+        f"{request.op} of {request.keys[indices[0]]!r:.80} at {request.level_name} needs {need} of "
         f"{owners} owners and {reachable} can be reached: nothing was done, try again later"
     )
 
@@ -344,7 +346,7 @@ def _unavailable(
 def _timeout(request: Pending, indices: Sequence[int], round_: WriteRound) -> str:
     key = request.keys[indices[0]] if indices else request.keys[0]
     return (
-        f"{request.op} of {key!r:.80} at {request.level.name}: {len(round_.acked)} of "
+        f"{request.op} of {key!r:.80} at {request.level_name}: {len(round_.acked)} of "
         f"{round_.need} needed owners answered in time; it may or may not have taken effect: "
         "read it back or do it again"
     )

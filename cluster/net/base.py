@@ -13,6 +13,8 @@ from typing import Final, Protocol, TypeAlias
 import attrs
 import trio
 
+from cluster.errors import ConnectionLost, ProtocolError
+
 CLOSE_NORMAL: Final = 1000
 CLOSE_GOING_AWAY: Final = 1001
 CLOSE_PROTOCOL_ERROR: Final = 1002
@@ -30,6 +32,13 @@ SEND_TIMEOUT_S: Final = 5.0
 
 CLOSE_REASON_BYTES_MAX: Final = 120
 """A websocket close frame carries at most 123 bytes of reason; longer ones are cut."""
+
+
+class BadFrame(ConnectionLost, ProtocolError):
+    """Raised by `receive` where the transport itself ended the connection for what came in.
+
+    A frame over the limit, a text frame, bytes that are no frames. The other side has been told.
+    """
 
 
 @attrs.frozen

@@ -9,6 +9,7 @@ from cluster.net.base import (
     CLOSE_NORMAL,
     CLOSE_PROTOCOL_ERROR,
     CLOSE_REFUSED,
+    BadFrame,
     Connection,
     Handler,
     OnError,
@@ -18,7 +19,8 @@ from cluster.net.base import (
 async def run_handler(connection: Connection, handler: Handler, on_error: OnError) -> None:
     """Serves one connection and closes it. Raises no `Exception`.
 
-    A handler that raises ends its connection: `ConnectionLost` quietly, anything else is told to
+    A handler that raises ends its connection: `ConnectionLost` quietly (`BadFrame` goes to
+    `on_error`: its other side has been told), anything else is told to
     the other side (a `ProtocolError` or `HandshakeRefused` with its text) and to `on_error`.
     """
     code, reason = CLOSE_GOING_AWAY, "going away"
@@ -27,6 +29,8 @@ async def run_handler(connection: Connection, handler: Handler, on_error: OnErro
         code, reason = CLOSE_NORMAL, ""
     except ConnectionLost as lost:
         code, reason = CLOSE_NORMAL, str(lost)
+        if isinstance(lost, BadFrame):
+            on_error(connection.remote, lost)
     except Exception as error:  # noqa: BLE001 - whatever it is, it ends this connection only
         code, reason = _close_code_of(error)
         on_error(connection.remote, error)

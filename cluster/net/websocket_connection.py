@@ -14,15 +14,21 @@ from wsproto.utilities import LocalProtocolError
 from cluster.errors import ConnectionLost
 from cluster.net.base import (
     CLOSE_NORMAL,
+    CLOSE_PROTOCOL_ERROR,
     CLOSE_REASON_BYTES_MAX,
     CLOSE_TIMEOUT_S,
     CLOSE_TOO_BIG,
     CLOSE_UNSUPPORTED,
+    BadFrame,
     ConnectionStatistics,
 )
 from cluster.net.tcp import TcpStream
 
 _ABNORMAL: Final = 1006
+_INVALID_PAYLOAD: Final = 1007
+_BAD_FRAME_CODES: Final = frozenset(
+    (CLOSE_PROTOCOL_ERROR, CLOSE_UNSUPPORTED, _INVALID_PAYLOAD, CLOSE_TOO_BIG)
+)
 _LINGER_BYTES: Final = 64 * 1024
 _STREAM_ERRORS: Final = (
     trio.BrokenResourceError,
@@ -160,8 +166,11 @@ class WebSocketConnection:
             self._reader.stop()
 
     def _lost(self) -> ConnectionLost:
-        ended = self._ended or _ending(self._websocket.closed, self._reader.failure)
-        return ConnectionLost(f"connection to {self._remote} ended: {ended}")
+        closed, failure = self._websocket.closed, self._reader.failure
+        ended = self._ended or _ending(closed, failure)
+        bad = failure is not None or (closed is not None and closed.code in _BAD_FRAME_CODES)
+        kind = BadFrame if bad else ConnectionLost
+        return kind(f"connection to {self._remote} ended: {ended}")
 
 
 def open_message(failure: Exception | None) -> str:

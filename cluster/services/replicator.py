@@ -169,16 +169,13 @@ class Replicator(Behaviour[Any]):
         # What a client has seen it has from a node; a reading too far ahead is counted and ignored.
         self._clock.observe(batch.header.clock, wall_ms)
         self._sessions[batch.session_id] = batch.reply_to
-        for request in batch.requests:
-            if not isinstance(request, Settled):
-                chain = chain_of(batch.session_id, request.request_id)
-                ctx.note(
-                    type(request).__name__,
-                    chain=chain,
-                    message_id=chain,
-                    cause=ctx.message_id,
-                    bytes=len(request.keys),
-                )
+        session_id = batch.session_id
+        chains = [
+            chain_of(session_id, request.request_id)
+            for request in batch.requests
+            if not isinstance(request, Settled)
+        ]
+        ctx.notes("ClientRequest", chains, cause=ctx.message_id)
         self._coordinator.submit(batch.session_id, batch.requests, ctx.now(), wall_ms)
 
     def _on_peer(self, ctx: Context[Any], batch: PeerBatch) -> None:
@@ -199,7 +196,8 @@ class Replicator(Behaviour[Any]):
             if answer is not None:
                 outcome = "refused" if answer.refused else "ok"
                 self._answers.setdefault(batch.sender, []).append(answer)
-            self._note(ctx, message, cause=message.round_id, outcome=outcome)
+            name, keys = type(message).__name__, len(message.keys)
+            ctx.notes(name, message.chains, cause=message.round_id, outcome=outcome, bytes=keys)
 
     def _serve(
         self, message: ReplicaWrite | ReplicaRead, now: float, wall_ms: int, *, same_ring: bool
@@ -216,43 +214,19 @@ class Replicator(Behaviour[Any]):
         header: FrameHeader,
     ) -> None:
         for node, requests in output.sends.items():
-            for request in requests:
-                self._note(ctx, request, message_id=request.round_id, outcome=node)
+            for sent in requests:
+                name, keys, round_id = type(sent).__name__, len(sent.keys), sent.round_id
+                ctx.notes(name, sent.chains, message_id=round_id, outcome=node, bytes=keys)
             self._send_to(ctx, node, Outgoing(header, [*answers.pop(node, ()), *requests]))
         for session_id, replies in output.replies.items():
             session = self._sessions.get(session_id)
             if session is not None:
                 ctx.tell(session, Replies(header, replies))
         for done in output.finished:
-            self._metrics.finished(done)
+            chain, outcome, keys = done.chain, done.outcome, len(done.keys)
+            self._metrics.finished(done, outcome)
             ctx.note(
-                done.op,
-                chain=done.chain,
-                cause=done.chain,
-                outcome=done.outcome,
-                took=done.took_s,
-                bytes=done.keys,
-            )
-
-    def _note(
-        self,
-        ctx: Context[Any],
-        message: ReplicaWrite | ReplicaRead,
-        *,
-        outcome: str,
-        message_id: int = 0,
-        cause: int = 0,
-    ) -> None:
-        """One trace record per client request that travels in a round."""
-        name, keys = type(message).__name__, len(message.keys)
-        for chain in message.chains:
-            ctx.note(
-                name,
-                chain=chain,
-                message_id=message_id,
-                cause=cause or chain,
-                outcome=outcome,
-                bytes=keys,
+                done.op, chain=chain, cause=chain, outcome=outcome, took=done.took_s, bytes=keys
             )
 
     def _send_to(self, ctx: Context[Any], node: str, message: Outgoing) -> None:

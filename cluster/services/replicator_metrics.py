@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from cluster.core.exchange import Finished
 from cluster.core.metrics import Counter, Histogram, Registry
+from cluster.core.pending import Pending
 
 __all__ = ["OPERATION_SECONDS", "ReplicatorMetrics"]
 
@@ -27,16 +27,17 @@ class ReplicatorMetrics:
             "Client requests that did not reach their level.",
             ("op", "level"),
         )
-        self._series: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        self._series: dict[tuple[str, int, str], tuple[Counter, Histogram]] = {}
 
-    def finished(self, done: Finished) -> None:
+    def finished(self, done: Pending, outcome: str) -> None:
         """Count one answered request."""
-        key = (done.op, done.level, done.outcome)
+        key = (done.op, done.level, outcome)
         series = self._series.get(key)
         if series is None:
-            series = (self._requests.labels(*key), self._seconds.labels(done.op))
+            labels = (done.op, done.level_name, outcome)
+            series = (self._requests.labels(*labels), self._seconds.labels(done.op))
             self._series[key] = series
         series[0].value += 1
         series[1].observe(done.took_s)
-        if done.outcome in ("timeout", "unavailable"):
-            self._failures.labels(done.op, done.level).value += 1
+        if outcome in ("timeout", "unavailable"):
+            self._failures.labels(done.op, done.level_name).value += 1

@@ -1,0 +1,96 @@
+"""Outcomes kept for repeats: what is remembered, how long, and what is dropped."""
+
+from cluster.core.operations import FailureCode, Refused
+from cluster.core.sessions import IDLE_S, OUTCOMES_MAX, Sessions
+
+
+def outcome(request_id):
+    return Refused(request_id, FailureCode.TIMEOUT, "late")
+
+
+def test_a_write_under_way_is_known_without_an_outcome():
+    sessions = Sessions()
+    session = sessions.get(7)
+    sessions.begin(session, 1)
+    assert sessions.get(7) is session
+    assert session.outcomes == {1: None}
+
+
+def test_the_outcome_is_kept_until_it_is_settled():
+    sessions = Sessions()
+    session = sessions.get(7)
+    for request_id in (1, 2, 5):
+        sessions.begin(session, request_id)
+        sessions.end(7, request_id, outcome(request_id))
+    sessions.settle(session, 3)
+    assert session.outcomes == {5: outcome(5)}
+    sessions.settle(session, 5)
+    assert session.outcomes == {5: outcome(5)}, "below means below"
+    sessions.settle(session, 6)
+    assert session.outcomes == {}
+
+
+def test_settling_stops_at_the_first_that_the_client_has_not():
+    sessions = Sessions()
+    session = sessions.get(7)
+    for request_id in (9, 2):
+        sessions.begin(session, request_id)
+    sessions.settle(session, 5)
+    assert list(session.outcomes) == [9, 2], "ids grow, so the oldest stand first"
+
+
+def test_an_outcome_that_nobody_waits_for_is_not_kept():
+    sessions = Sessions()
+    sessions.end(7, 1, outcome(1))
+    assert len(sessions) == 0
+    session = sessions.get(7)
+    sessions.end(7, 1, outcome(1))
+    assert session.outcomes == {}
+
+
+def test_sessions_do_not_share_ids():
+    sessions = Sessions()
+    for session_id in (7, 8):
+        sessions.begin(sessions.get(session_id), 1)
+    sessions.end(7, 1, outcome(1))
+    assert sessions.get(8).outcomes == {1: None}
+
+
+def test_beyond_the_limit_the_oldest_outcome_is_forgotten_and_counted():
+    sessions = Sessions()
+    session = sessions.get(7)
+    for request_id in range(OUTCOMES_MAX + 3):
+        sessions.begin(session, request_id)
+    at_once = OUTCOMES_MAX // 8
+    assert len(session.outcomes) == OUTCOMES_MAX + 3 - at_once
+    assert next(iter(session.outcomes)) == at_once
+    assert sessions.forgotten == at_once
+
+
+def test_a_session_outlives_its_connection_for_a_while():
+    sessions = Sessions()
+    session = sessions.get(7)
+    sessions.begin(session, 1)
+    sessions.gone(7, now=100.0)
+    sessions.gone(8, now=100.0 + IDLE_S - 1)
+    assert sessions.get(7).outcomes == {1: None}
+
+
+def test_it_is_forgotten_when_another_one_leaves_after_that():
+    sessions = Sessions()
+    sessions.get(7)
+    sessions.get(8)
+    sessions.gone(7, now=100.0)
+    sessions.gone(8, now=100.0 + IDLE_S)
+    assert len(sessions) == 1
+
+
+def test_a_session_that_came_back_is_not_idle():
+    sessions = Sessions()
+    session = sessions.get(7)
+    sessions.begin(session, 1)
+    sessions.gone(7, now=100.0)
+    assert sessions.get(7) is session
+    sessions.get(8)
+    sessions.gone(8, now=100.0 + 2 * IDLE_S)
+    assert sessions.get(7).outcomes == {1: None}
