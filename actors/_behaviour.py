@@ -41,6 +41,10 @@ class Behaviour(Generic[M]):
     child_limits: ClassVar[RestartLimits] = RestartLimits()
     """For the children started with `Context.start_child`."""
 
+    never_waits: ClassVar[bool] = False
+    """Promises that `receive` and `settled` are plain functions, so that `Ref.hand_over` can let
+    an idle actor handle a message in the task of the caller."""
+
     async def started(self, ctx: Context[M]) -> None:
         """Prepare; mail waits. An exception is a start failure."""
 

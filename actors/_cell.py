@@ -101,6 +101,17 @@ class Cell:
         ))  # fmt: skip
         return True
 
+    def hand_over(self, message: object, cause: int, chain: int) -> bool:
+        """As `post`, but an idle actor whose handlers never wait handles the message right here."""
+        living = self._current
+        if living is None or self.state is not State.RUNNING or not living.can_take_over:
+            return self.post(message, cause, chain, None)
+        weight = 0 if self._weigh is None else self._weigh(message)
+        envelope = (message, self.new_id(), cause, chain, self.now(), None, weight)
+        self.record("send", envelope)
+        living.handle_now(envelope)
+        return True
+
     def try_post(self, message: object, cause: int, chain: int) -> bool:
         """As `post`, but leave a message for a full mailbox with the sender, uncounted."""
         weight = 0 if self._weigh is None else self._weigh(message)

@@ -247,6 +247,47 @@ class Incarnation:
             count(waited, now - began, type_name)
             began = now
 
+    @property
+    def can_take_over(self) -> bool:
+        """Whether `handle_now` may be used: idle, and with handlers that never wait."""
+        return (
+            self._behaviour.never_waits
+            and self._cell.mailbox.idle
+            and self.in_hand is None
+            and not self.stopping
+            and self.failure is None
+            and self._cell.gate is None
+        )
+
+    def handle_now(self, envelope: Envelope) -> None:
+        """Handle one message as `_drain` would, in the task of the caller."""
+        cell = self._cell
+        message, message_id, cause, chain, sent_at, _, weight = envelope
+        append, next_seq = cell.system.trace.append, cell.system.trace.next_seq
+        type_name = type(message).__name__
+        append((
+            next_seq(), sent_at, "deliver", cell.path, cell.incarnation, message_id, cause, chain,
+            type_name, 0, 0.0, 0.0, "", weight,
+        ))  # fmt: skip
+        token = ACTIVE.set(self)
+        self.in_hand = envelope
+        try:
+            waiting = self._behaviour.receive(self._context, message)
+            self.in_hand = None
+            waiting = waiting or self._behaviour.settled(self._context)
+            assert waiting is None, f"{cell.path} promised never to wait"
+        except Exception as error:  # noqa: BLE001  # turned into data, as in `run`
+            self.crash(error)
+            return
+        finally:
+            ACTIVE.reset(token)
+        now = cell.now()
+        append((
+            next_seq(), now, "handle", cell.path, cell.incarnation, message_id, cause, chain,
+            type_name, 0, 0.0, now - sent_at, "", weight,
+        ))  # fmt: skip
+        cell.count(0.0, now - sent_at, type_name)
+
     def _judge(self, item: ControlItem) -> Envelope | None:
         """The message inside a control event, unless the actor has moved on since."""
         cell = self._cell

@@ -93,6 +93,11 @@ class Mailbox:
         self.peak = 0
         self.weight = 0
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and the owner waits for something."""
+        return self._waiting and not self.length and not self.control_length
+
     def put(self, envelope: Envelope) -> bool:
         """Queue a user message; False without room (the caller applies the policy) or closed."""
         length = self.length

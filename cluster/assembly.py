@@ -289,6 +289,8 @@ class Node:
         self._log.log(level.upper(), "{}", text)
 
     def _on_crash(self, report: CrashReport) -> None:
+        if isinstance(report.error, OSError) and not self.bound.is_set():
+            return  # a port that is taken is no crash; `NodeFailed` tells of it in one line
         self._log.opt(exception=report.error).error("{} crashed", report.path)
 
     def _on_slow(self, slow: SlowHandler) -> None:

@@ -129,7 +129,7 @@ class ClientReader:
             self._refuse(requests, FailureCode.DRAINING, text, 0)
             return
         batch = ClientBatch(self._session_id, self._session, header, requests, size_bytes)
-        if not door.replicator.tell(batch):
+        if not door.replicator.hand_over(batch):
             text = f"{door.node_id} has too much to do: try again later"
             self._refuse(requests, FailureCode.OVERLOADED, text, RETRY_AFTER_MS)
 
@@ -198,7 +198,7 @@ class PeerReader:
                     raise ProtocolError(f"a peer sends no {type(message).__name__}")
         if data:
             batch = PeerBatch(self._sender, self._boot, header, data, size_bytes)
-            if not door.replicator.tell(batch):
+            if not door.replicator.hand_over(batch):
                 self._refuse(data)
 
     def _refuse(self, messages: list[Any]) -> None:

@@ -82,6 +82,8 @@ def weigh(message: Any) -> int:
 class Replicator(Behaviour[Any]):
     """The actor; see the module."""
 
+    never_waits = True
+
     def __init__(
         self,
         settings: Settings,

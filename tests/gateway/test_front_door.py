@@ -1,0 +1,412 @@
+"""The front door on a simulated network, with probes in place of the actors behind it."""
+
+import random
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+
+from actors import ActorSystem, ChildSpec, MailboxSpec, Overflow, StartFailed, SupervisorSpec
+from actors.testing import Probe, virtual
+from cluster.core.membership import MemberEntry
+from cluster.core.metrics import Registry
+from cluster.core.operations import (
+    Delete,
+    FailureCode,
+    Read,
+    Refused,
+    ReplicaRead,
+    ReplicaReadReply,
+    ReplicaWrite,
+    ReplicaWriteReply,
+    Settled,
+    Write,
+)
+from cluster.core.ring import RingMember, RingView
+from cluster.environment import SimulatedEnvironment
+from cluster.errors import ConnectionLost, HandshakeRefused
+from cluster.gateway.front_door import FrontDoor, FrontDoorOptions
+from cluster.net.greeting import greet
+from cluster.net.memory import MemoryNetwork
+from cluster.services.local import (
+    Bound,
+    ClientBatch,
+    ClientGone,
+    Drain,
+    MembersHeard,
+    Outgoing,
+    PeerBatch,
+    PeersReset,
+    PeerUp,
+    Replies,
+    RingAsked,
+    RingChanged,
+    RingHeard,
+    SessionUp,
+    TellAgain,
+)
+from cluster.wire.codec import Codec, FrameLimits
+from cluster.wire.handshake import LocalNode, client_hello
+from cluster.wire.messages import (
+    FrameHeader,
+    MembersUpdate,
+    ProtocolFailure,
+    RingRequest,
+    RingState,
+)
+
+NOBODY = FrameHeader(0, 0, 0)
+CODEC = Codec("msgpack")
+ENTRY = MemberEntry("n2", "peer:1", 5, "", 1.0)
+
+
+def local(address, node_id="n1", boot=1):
+    return LocalNode(
+        cluster="test",
+        node_id=node_id,
+        boot=boot,
+        virtual_nodes=256,
+        replication_factor=3,
+        value_max=1000,
+        frame_max=1 << 16,
+        address=address,
+    )
+
+
+def ring(epoch=1):
+    return RingView(epoch, tuple(RingMember(f"n{i}", f"h{i}:1") for i in (1, 2, 3)), 256, 3)
+
+
+class World:
+    """A front door between a network and probes."""
+
+    def __init__(self):
+        clock = trio.lowlevel.current_clock()
+        self.network = MemoryNetwork(clock, random.Random(1), latency_s=(0.001, 0.001))
+        self.replicator, self.peers, self.ring_keeper, self.link = (Probe() for _ in range(4))
+        self.registry = Registry()
+        self.log = []
+        self.bound = []
+        environment = SimulatedEnvironment(1, self.network.transport("n1"), clock, 1_700_000_000_000)
+        options = FrontDoorOptions(
+            bind=lambda: self.bound[-1] if self.bound else "n1:7946",
+            local=local,
+            limits=FrameLimits(frame_bytes_max=1 << 16),
+            environment=environment,
+            registry=self.registry,
+            answer=self.answer,
+            replicator=lambda: self.system.ref("replicator"),
+            peers=lambda: self.system.ref("peers"),
+            ring_keeper=lambda: self.system.ref("ring_keeper"),
+            on_bound=self.bound.append,
+            log=lambda level, text: self.log.append((level, text)),
+        )
+        narrow = MailboxSpec(capacity=2, overflow=Overflow.REJECT)
+        children = (
+            self.ring_keeper.spec("ring_keeper"),
+            self.peers.spec("peers"),
+            self.link.spec("link"),
+            self.replicator.spec("replicator", narrow),
+            ChildSpec("front_door", lambda: FrontDoor(options)),
+        )
+        root = SupervisorSpec("", children)
+        self.system = ActorSystem("n1", root, rng=random.Random(2))
+        self.door = self.system.ref("front_door")
+
+    async def answer(self, topic, arguments, timeout_s):
+        return {"topic": topic, **arguments}
+
+    @asynccontextmanager
+    async def dial(self, host, hello):
+        transport = self.network.transport(host)
+        async with transport.dial("n1:7946", timeout_s=1) as connection:
+            yield Caller(connection, await greet(connection, hello, CODEC))
+        self.network.kill(host)
+
+    def gauge(self, kind):
+        family = next(f for f in self.registry.families() if f.name.endswith("_connections"))
+        return family.series[(kind,)].value
+
+    def told(self, probe, kind):
+        return [message for message in probe.messages if isinstance(message, kind)]
+
+
+@attrs.frozen
+class Caller:
+    connection: object
+    welcome: object
+
+    async def send(self, *messages, header=NOBODY):
+        await self.connection.send(CODEC.encode(header, messages, trio.current_time()))
+
+    async def receive(self):
+        return CODEC.decode(await self.connection.receive(), trio.current_time()).messages
+
+
+@asynccontextmanager
+async def front_door():
+    world = World()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(world.system.run)
+        await trio.sleep(0.1)
+        yield world
+        world.system.stop()
+
+
+def client(world, session=70, host="client"):
+    return world.dial(host, client_hello(session))
+
+
+def peer(world, boot=5, host="peer"):
+    return world.dial(host, local("peer:1", "n2", boot).hello())
+
+
+def write(request_id, key=b"k"):
+    return Write(request_id, 2, trio.current_time() + 1, [key], [b"\x01v"])
+
+
+def replica_write(round_id):
+    return ReplicaWrite(round_id, trio.current_time() + 1, [b"k"], [bytes(17)], [])
+
+
+def replica_read(round_id):
+    return ReplicaRead(round_id, trio.current_time() + 1, [b"k"], [], [])
+
+
+@virtual()
+async def test_it_says_where_it_listens_and_asks_for_what_it_needs():
+    async with front_door() as world:
+        assert world.bound == ["n1:7946"]
+        for probe in (world.ring_keeper, world.peers):
+            assert world.told(probe, Bound) == [Bound("n1:7946")]
+            assert world.told(probe, TellAgain) == [TellAgain(world.door)]
+
+
+@virtual()
+async def test_all_requests_of_a_frame_reach_the_replicator_as_one_item():
+    async with front_door() as world, client(world) as caller:
+        await caller.send(write(1), Read(2, 1, 9.0, [b"k"]), Delete(3, 1, 9.0, [b"k"]), Settled(1))
+        batch = await world.replicator.wait_for(lambda m: isinstance(m, ClientBatch))
+        assert [type(each) for each in batch.requests] == [Write, Read, Delete, Settled]
+        assert batch.session_id == 70
+        assert batch.size_bytes > 40
+        refused = [Refused(each, FailureCode.OVERLOADED, "no") for each in (1, 2)]
+        batch.reply_to.tell(Replies(NOBODY, refused[:1]))
+        batch.reply_to.tell(Replies(NOBODY, refused[1:]))
+        assert await caller.receive() == refused, "what waits leaves in one frame"
+
+
+@virtual()
+async def test_a_full_replicator_is_answered_for_at_once():
+    async with front_door() as world, client(world) as caller:
+        world.system.suspend("replicator")
+        for request_id in (1, 2, 3):
+            await caller.send(write(request_id), Settled(1), write(request_id + 10))
+        answers = await caller.receive()
+        assert [each.request_id for each in answers] == [3, 13], "the first two frames wait"
+        for answer in answers:
+            assert (answer.code, answer.retry_after_ms) == (FailureCode.OVERLOADED, 50)
+            assert "n1 has too much to do" in answer.message
+        world.system.resume("replicator")
+        await world.replicator.wait_count(2)
+
+
+@virtual()
+async def test_a_draining_node_refuses_requests_and_goes_on_answering():
+    async with front_door() as world, client(world) as caller:
+        await caller.send(write(1))
+        batch = await world.replicator.wait_for(lambda m: isinstance(m, ClientBatch))
+        world.door.tell(Drain())
+        await trio.sleep(0.1)
+        await caller.send(write(2), Settled(1))
+        [answer] = await caller.receive()
+        assert (answer.request_id, answer.code) == (2, FailureCode.DRAINING)
+        late = Refused(1, FailureCode.TIMEOUT, "late")
+        batch.reply_to.tell(Replies(NOBODY, [late]))
+        assert await caller.receive() == [late]
+        assert len(world.told(world.replicator, ClientBatch)) == 1
+
+
+@virtual()
+async def test_a_client_that_knows_another_ring_is_told_ours_once():
+    async with front_door() as world:
+        world.door.tell(RingChanged(ring()))
+        await trio.sleep(0.1)
+        async with client(world) as caller:
+            assert RingView.from_wire(caller.welcome.ring) == ring()
+            same = FrameHeader(0, 1, ring().digest)
+            await caller.send(write(1), header=same)
+            world.door.tell(RingChanged(ring(2)))
+            await trio.sleep(0.1)
+            await caller.send(write(2), header=same)
+            [state] = await caller.receive()
+            assert RingView.from_wire(state.view) == ring(2)
+            await caller.send(write(3), header=same)
+            await caller.send(RingRequest(), header=same)
+            [again] = await caller.receive()
+            assert again == state, "once, unless it asks"
+            assert world.told(world.replicator, ClientBatch)
+
+
+@virtual()
+@pytest.mark.parametrize(
+    "message", [RingState(["ring"]), MembersUpdate([ENTRY]), ReplicaWriteReply(1, 2, []), ProtocolFailure("x")]
+)
+async def test_what_no_client_sends_ends_its_connection(message):
+    async with front_door() as world:
+        async with client(world) as caller, client(world, 71, "other") as other:
+            await caller.send(message)
+            name = type(message).__name__
+            with pytest.raises(ConnectionLost, match=f"1002.*a client sends no {name}"):
+                await caller.connection.receive()
+            await trio.sleep(0.1)
+            assert world.gauge("client") == 1
+            await other.send(write(1))
+            await world.replicator.wait_for(lambda m: isinstance(m, ClientBatch))
+        gone = world.told(world.replicator, ClientGone)
+        assert gone[0].session_id == 70
+        failures = next(
+            f for f in world.registry.families() if f.name.endswith("protocol_errors_total")
+        )
+        assert failures.series[("client",)].value == 1
+
+
+@virtual()
+async def test_the_end_of_a_client_is_told_and_its_session_ends():
+    async with front_door() as world:
+        async with client(world):
+            await trio.sleep(0.1)
+            assert world.gauge("client") == 1
+            session = world.system.ref("front_door/session-1")
+        [gone] = await world.replicator.wait_count(1)
+        assert (gone.session_id, gone.reply_to) == (70, session)
+        await trio.sleep(0.1)
+        assert world.gauge("client") == 0
+        assert not session.tell(Replies(NOBODY, []))
+
+
+@virtual()
+async def test_messages_of_a_peer_go_to_whom_they_are_for():
+    async with front_door() as world, peer(world) as caller:
+        header = FrameHeader(0, 7, 9)
+        data = [replica_write(1), ReplicaWriteReply(2, 5, []), replica_read(3)]
+        await caller.send(
+            data[0], MembersUpdate([ENTRY]), data[1], RingState(["r"]), data[2], RingRequest(),
+            header=header,
+        )  # fmt: skip
+        batch = await world.replicator.wait_for(lambda m: isinstance(m, PeerBatch))
+        assert (batch.sender, batch.boot, batch.header) == ("n2", 5, header)
+        assert [type(each) for each in batch.messages] == [type(each) for each in data]
+        await trio.sleep(0.1)
+        assert world.told(world.peers, MembersHeard) == [MembersHeard("n2", header, [ENTRY])]
+        assert world.told(world.ring_keeper, RingHeard) == [RingHeard("n2", ["r"])]
+        assert world.told(world.ring_keeper, RingAsked) == [RingAsked("n2")]
+
+
+@virtual()
+async def test_requests_of_a_client_end_the_connection_of_a_peer():
+    async with front_door() as world, peer(world) as caller:
+        await caller.send(write(1))
+        with pytest.raises(ConnectionLost, match="a peer sends no Write"):
+            await caller.connection.receive()
+        await trio.sleep(0.1)
+        assert world.told(world.replicator, ClientBatch) == []
+
+
+@virtual()
+async def test_for_a_full_replicator_the_peer_is_answered_by_our_own_link():
+    async with front_door() as world, peer(world) as caller:
+        world.door.tell(PeerUp("n2", 5, world.system.ref("link")))
+        await trio.sleep(0.1)
+        world.system.suspend("replicator")
+        for number in range(3):
+            await caller.send(
+                replica_write(number), replica_read(number + 10), ReplicaWriteReply(9, 5, [])
+            )
+        outgoing = await world.link.wait_for(lambda m: isinstance(m, Outgoing))
+        assert outgoing.messages == [
+            ReplicaWriteReply(2, 1, [], FailureCode.OVERLOADED),
+            ReplicaReadReply(12, 1, 0, [], [], FailureCode.OVERLOADED),
+        ]
+        world.door.tell(PeersReset())
+        await trio.sleep(0.1)
+        await caller.send(replica_write(4))
+        await trio.sleep(0.1)
+        assert len(world.told(world.link, Outgoing)) == 1, "there is no way back any more"
+        world.system.resume("replicator")
+
+
+@virtual()
+async def test_connections_of_peers_are_told_until_the_last_of_a_boot_has_ended():
+    async with front_door() as world:
+        up = SessionUp("n2", 5, "peer:1", up=True)
+        async with peer(world):
+            async with peer(world, host="peer-2"):
+                await trio.sleep(0.1)
+                assert world.gauge("peer") == 2
+                assert world.told(world.peers, SessionUp) == [up, up]
+            await trio.sleep(0.1)
+            assert world.told(world.peers, SessionUp) == [up, up]
+        await trio.sleep(0.1)
+        assert world.told(world.peers, SessionUp)[2:] == [attrs.evolve(up, up=False)]
+        assert world.gauge("peer") == 0
+        assert any("the connection from n2 ended" in text for _, text in world.log)
+
+
+@virtual()
+async def test_whoever_starts_anew_is_told_again():
+    async with front_door() as world, peer(world):
+        await trio.sleep(0.1)
+        world.peers.messages.clear()
+        world.door.tell(TellAgain(world.system.ref("peers")))
+        await trio.sleep(0.1)
+        assert world.peers.messages == [Bound("n1:7946"), SessionUp("n2", 5, "peer:1", up=True)]
+
+
+@virtual()
+async def test_after_a_crash_it_listens_at_the_same_port_and_counts_from_nothing():
+    async with front_door() as world:
+        async with client(world) as caller, peer(world) as other:
+            await trio.sleep(0.1)
+            cell = world.system._registry.find("front_door", "/n1/")
+            cell.current.crash(RuntimeError("planted"))
+            for each in (caller, other):
+                with pytest.raises(ConnectionLost):
+                    await each.connection.receive()
+        await trio.sleep(1)
+        assert world.bound == ["n1:7946", "n1:7946"]
+        assert (world.gauge("client"), world.gauge("peer")) == (0, 0)
+        assert [each.up for each in world.told(world.peers, SessionUp)] == [True, False]
+        assert [each.session_id for each in world.told(world.replicator, ClientGone)] == [70]
+        async with client(world, 72) as caller:
+            await caller.send(write(1))
+            await world.replicator.wait_for(lambda m: isinstance(m, ClientBatch))
+
+
+@virtual()
+async def test_a_port_that_is_taken_is_a_start_failure():
+    world = World()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(world.network.transport("other").serve, "other:7946", trio.sleep)
+        taken = world.network._hosts["n1"]
+        await nursery.start(taken.serve, "n1:7946", trio.sleep)
+        with pytest.raises(StartFailed, match="front_door did not start.*already in use"):
+            await world.system.run()
+        nursery.cancel_scope.cancel()
+
+
+@virtual()
+async def test_a_node_refuses_itself_and_others_by_the_rules_of_the_handshake():
+    async with front_door() as world:
+        with pytest.raises(HandshakeRefused, match="myself"):
+            async with world.dial("self", local("n1:7946").hello()):
+                pytest.fail("it talks to itself")
+        world.network.kill("self")
+        stranger = attrs.evolve(local("peer:1", "n2"), cluster="other").hello()
+        with pytest.raises(HandshakeRefused, match="cluster 'test', not 'other'"):
+            async with world.dial("stranger", stranger):
+                pytest.fail("it was let in")
+        await trio.sleep(0.1)
+        assert (world.gauge("client"), world.gauge("peer")) == (0, 0)
+        assert world.told(world.peers, SessionUp) == []
