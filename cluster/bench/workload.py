@@ -71,22 +71,32 @@ class Store(Protocol):
         """Read several keys."""
 
 
+PASSES = 4
+"""Different orders in which the keys are used, one after the other."""
+
+
 @attrs.frozen
 class Data:
-    """Keys in the order they are used, and the values that are written to them."""
+    """The keys, the orders in which they are used, and the values that are written to them.
+
+    Every pass over the keys has an order of its own, unlike that in which they were first written:
+    otherwise neighbours in time are neighbours in memory, which no real load has, and which favours
+    a store the more, the simpler it is.
+    """
 
     keys: list[bytes]
     values: list[bytes]
+    passes: list[list[bytes]]
 
     @classmethod
     def make(cls, keys: int, value_min: int, value_max: int, seed: int) -> "Data":
         """`keys` keys of 16 bytes; values of `value_min` to `value_max` bytes."""
         rng = random.Random(seed)  # noqa: S311 - a workload is to be repeatable, not secret
         names = [b"key:%012d" % number for number in range(keys)]
-        rng.shuffle(names)
         pool = min(VALUE_POOL, keys)
         values = [rng.randbytes(rng.randint(value_min, value_max)) for _ in range(pool)]
-        return cls(names, values)
+        passes = [rng.sample(names, keys) for _ in range(PASSES)]
+        return cls(names, values, passes)
 
 
 async def fill(store: Store, data: Data) -> None:
@@ -175,7 +185,7 @@ def _call(store: Store, data: Data, cell: Cell) -> Callable[[int], Awaitable[Any
 def _single_calls(
     store: Store, data: Data
 ) -> tuple[Callable[[int], Awaitable[Any]], Callable[[int], Awaitable[Any]]]:
-    keys, values = data.keys, data.values
+    keys, values = [key for each in data.passes for key in each], data.values
     key_count, value_count = len(keys), len(values)
 
     def write(turn: int) -> Awaitable[Any]:
@@ -195,8 +205,9 @@ def _batch_calls(
     values = [data.values[i % len(data.values)] for i in range(batch)]
 
     def keys(turn: int) -> list[bytes]:
-        start = turn % chunks * batch
-        return data.keys[start : start + batch]
+        number, chunk = divmod(turn, chunks)
+        start = chunk * batch
+        return data.passes[number % PASSES][start : start + batch]
 
     def write(turn: int) -> Awaitable[Any]:
         return store.set_many(dict(zip(keys(turn), values, strict=True)))

@@ -43,6 +43,11 @@ BUDGET_MS_MAX: Final = 24 * 60 * 60 * 1000
 OFFSET_BOUND_MS_DEFAULT: Final = 500
 """How far two wall clocks may differ before a frame counts as old."""
 
+KEEP_BYTES_MIN: Final = 4096
+SAME_MOMENT_S: Final = 0.001
+"""A large message that goes to several links at the same moment is encoded once: only its budget
+would differ, by less than its unit."""
+
 _HEADER_FIELDS: Final = ("version", "clock", "epoch", "digest")
 _DEFAULT_LIMITS: Final = FrameLimits()
 
@@ -84,6 +89,9 @@ class Codec:
             MsgpackFormat(limits) if name == "msgpack" else JsonFormat(limits)
         )
         self._readers, self._writers = _tables()
+        self._encoded_message: Any = None
+        self._encoded_at = 0.0
+        self._encoded_part = b""
         self.message_bytes_max: Final = limits.frame_bytes_max - self._format.overhead_bytes
         """Largest encoded message that fits a frame."""
 
@@ -97,6 +105,8 @@ class Codec:
         Raises:
             ValueError: a value cannot be carried, or the message is larger than a frame.
         """
+        if message is self._encoded_message and now - self._encoded_at < SAME_MOMENT_S:
+            return self._encoded_part
         deadline_at, write = self._writers[type(message)]
         row = write(message)
         if deadline_at:
@@ -111,6 +121,8 @@ class Codec:
                 f"{type(message).__name__} of {len(part)} bytes is over the frame limit of "
                 f"{self.limits.frame_bytes_max} bytes"
             )
+        if len(part) > KEEP_BYTES_MIN:
+            self._encoded_message, self._encoded_at, self._encoded_part = message, now, part
         return part
 
     def fitting(self, parts: Sequence[bytes], start: int = 0) -> int:

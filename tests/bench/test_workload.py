@@ -33,8 +33,14 @@ DATA = Data.make(keys=2_500, value_min=50, value_max=150, seed=1)
 def test_data_are_repeatable():
     assert Data.make(2_500, 50, 150, seed=1) == DATA
     other = Data.make(2_500, 50, 150, seed=2)
-    assert sorted(other.keys) == sorted(DATA.keys)
-    assert other.keys != DATA.keys
+    assert other.keys == DATA.keys
+    assert other.passes != DATA.passes
+
+
+def test_every_pass_uses_every_key_once_in_an_order_of_its_own():
+    orders = [DATA.keys, *DATA.passes]
+    assert all(sorted(order) == DATA.keys for order in orders)
+    assert len({tuple(order) for order in orders}) == len(orders)
 
 
 def test_keys_are_distinct_and_of_16_bytes():
