@@ -200,12 +200,14 @@ class Context(Generic[M]):
         type: str,  # noqa: A002  # the name of the field
         chains: Iterable[int],
         *,
-        message_id: int = 0,
+        message_id: int | None = 0,
         cause: int = 0,
         outcome: str = "",
         bytes: int = 0,  # noqa: A002  # the name of the field
     ) -> None:
         """A `note` for each chain of a batch; with `cause` 0 each is caused by its chain.
+
+        With `message_id` None each is the begin of its chain, and has its id.
 
         Cheaper than as many calls: for what is noted per request on a hot path.
         """
@@ -214,7 +216,8 @@ class Context(Generic[M]):
         path, incarnation = self.path, self.incarnation
         for chain in chains:
             append((
-                next_seq(), now, "note", path, incarnation, message_id, cause or chain, chain,
+                next_seq(), now, "note", path, incarnation,
+                chain if message_id is None else message_id, cause or chain, chain,
                 type, 0, 0.0, 0.0, outcome, bytes,
             ))  # fmt: skip
 

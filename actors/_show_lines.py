@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from actors._trace import TraceRecord
+from actors._trace import TraceLog, TraceRecord
 
 ID_FIELDS: Final = ("message_id", "cause_id", "chain_id")
 WALL_FROM: Final = 1e8  # smaller times are not of a wall clock (a simulated run): shown as seconds
@@ -49,10 +49,15 @@ def text(entry: Entry) -> str:
     if record.took:
         parts.append(f"took={record.took * 1000:.3f}ms")
     if record.bytes:
-        parts.append(f"bytes={record.bytes}")
+        parts.append(f"size={record.bytes}")
     if record.outcome:
         parts.append(record.outcome)
     return " ".join(parts)
+
+
+def line_of(record: TraceRecord, trace: TraceLog) -> str:
+    """One line, as `python -m actors` would print it, for a record that is still in the ring."""
+    return text(Entry(trace.anchor_s + record.at, trace.node, record))
 
 
 def time_text(wall_s: float) -> str:

@@ -130,7 +130,7 @@ def _line(message: Message, begin_s: float) -> str:
     if message.took_s:
         parts.append(f"took={message.took_s * 1000:.3f}ms")
     if message.bytes:
-        parts.append(f"bytes={message.bytes}")
+        parts.append(f"size={message.bytes}")
     return " ".join(parts + message.ends)
 
 

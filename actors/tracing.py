@@ -6,6 +6,7 @@
     system.trace.chain(chain_id)
 """
 
+from actors._show_lines import line_of
 from actors._trace import CAPACITY, FIELDS, Kind, Record, TraceLog, TraceRecord
 from actors._trace_file import (
     FORMAT,
@@ -29,6 +30,7 @@ __all__ = [
     "TraceReader",
     "TraceRecord",
     "TraceWriter",
+    "line_of",
     "sampled",
     "write_ring",
 ]

@@ -7,7 +7,7 @@ first crash of the replicator, because what the promises rest on would be gone.
 """
 
 import contextlib
-import gc
+import errno
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -30,6 +30,7 @@ from actors import (
     SupervisorSpec,
     TraceLog,
 )
+from cluster.collector import collector_watched
 from cluster.config import Config
 from cluster.core.exchange import Settings
 from cluster.core.membership import MemberEntry
@@ -46,6 +47,7 @@ from cluster.gateway.http_app import make_app
 from cluster.net.addresses import format_address, parse_address
 from cluster.net.base import ConnectionLimits
 from cluster.net.websocket import WebSocketTransport
+from cluster.recording import last_lines, recording
 from cluster.services.link import LinkOptions
 from cluster.services.local import Drain, WaitIdle
 from cluster.services.peers import Peers
@@ -67,6 +69,8 @@ ROUND_BYTES: Final = 1 << 20
 
 DRAIN_TIMEOUT_S: Final = 3.0
 TRACE_PREFIX_BITS: Final = 24
+TRACE_RECORDS: Final = 20_000
+"""What the flight recorder holds: 6 MB, or a second of a busy node."""
 
 
 class Node:
@@ -78,6 +82,7 @@ class Node:
         environment: Environment,
         *,
         http_listener: socket.socket | None = None,
+        threads: bool = False,
     ) -> None:
         """Prepare; nothing runs yet.
 
@@ -85,6 +90,7 @@ class Node:
             config: all options.
             environment: clocks, randomness and network.
             http_listener: where the HTTP face serves; None: there is none.
+            threads: whether files may be written in threads; never under virtual time.
         """
         self.config: Final = config
         self.environment: Final = environment
@@ -94,6 +100,7 @@ class Node:
         self.bound: Final = trio.Event()
         self.serving: Final = trio.Event()
         self.address = ""
+        self._threads: Final = threads
         self._http_listener: Final = http_listener
         self.http_address: Final = "" if http_listener is None else bound_address(http_listener)
         self._bind = config.bind
@@ -102,6 +109,7 @@ class Node:
         trace = TraceLog(
             config.node_id,
             prefix=rng.getrandbits(TRACE_PREFIX_BITS),
+            capacity=TRACE_RECORDS,
             boot_id=self.boot,
             anchor_s=environment.wall_ms() / 1000 - environment.now(),
         )
@@ -125,10 +133,13 @@ class Node:
         """Start everything, serve until `stop`. Started once every port is bound.
 
         Raises:
-            NodeFailed: a part could not start (its port is taken), or failed for good.
+            NodeFailed: a part could not start (its port is taken), or failed for good; the trace
+                file cannot be made.
         """
+        config, trace = self.config, self.system.trace
         try:
-            await self.system.run(task_status=task_status)
+            async with recording(config.trace, trace, config.trace_sample, threads=self._threads):
+                await self.system.run(task_status=task_status)
         except (StartFailed, RestartLimit) as error:
             raise NodeFailed(_why(error)) from error
 
@@ -289,9 +300,13 @@ class Node:
         self._log.log(level.upper(), "{}", text)
 
     def _on_crash(self, report: CrashReport) -> None:
-        if isinstance(report.error, OSError) and not self.bound.is_set():
+        at_the_door = report.path == self._front_door().path
+        if at_the_door and isinstance(report.error, OSError) and not self.bound.is_set():
             return  # a port that is taken is no crash; `NodeFailed` tells of it in one line
-        self._log.opt(exception=report.error).error("{} crashed", report.path)
+        lines = last_lines(report, self.system.trace)
+        self._log.opt(exception=report.error).error(
+            "{} crashed; the last of its trace:\n{}", report.path, lines
+        )
 
     def _on_slow(self, slow: SlowHandler) -> None:
         self._log.warning("{} took {:.0f} ms for {}", slow.path, slow.took_s * 1000, slow.type)
@@ -302,16 +317,15 @@ async def serve(config: Config) -> int:
     limits = ConnectionLimits(frame_bytes_max=config.frame_max_bytes)
     environment = RealEnvironment(None, WebSocketTransport(limits))
     listener = None if config.http is None else open_listener(config.http)
-    node = Node(config, environment, http_listener=listener)
+    node = Node(config, environment, http_listener=listener, threads=True)
     with (
         contextlib.closing(listener) if listener else contextlib.nullcontext(),
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+        collector_watched(node.registry),
     ):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, node, signals)
             nursery.start_soon(_announce, node)
-            # What has been made by now lives as long as the process: the collector may ignore it.
-            gc.freeze()
             await node.run()
             nursery.cancel_scope.cancel()
     return 0
@@ -335,10 +349,13 @@ async def _announce(node: Node) -> None:
 
 
 def _why(error: StartFailed | RestartLimit) -> str:
-    """The innermost group that gave up, and what its child crashed of."""
+    """What a person can mend, else the innermost group that gave up and what its child died of."""
     while isinstance(error.__cause__, RestartLimit):
         error = error.__cause__
     cause = error.__cause__
+    if isinstance(error, StartFailed) and isinstance(cause, OSError) and cause.strerror:
+        taken = "; stop what runs there, or choose another port with --bind"
+        return cause.strerror + (taken if cause.errno == errno.EADDRINUSE else "")
     if isinstance(error, RestartLimit) and cause is not None:
         return f"{error}: {type(cause).__name__}: {cause}"
     return str(error)

@@ -23,12 +23,10 @@ from cluster.core.values import (
     VIRTUAL_NODES_DEFAULT,
     VIRTUAL_NODES_MAX,
     VIRTUAL_NODES_MIN,
-    Level,
 )
 from cluster.errors import ConfigError
 from cluster.option_values import (
     between,
-    choice,
     duration_ms,
     duration_s,
     host_fixed_port,
@@ -179,33 +177,16 @@ class Config:
     )
     """A node of weight 2 owns twice the copies of one of weight 1, up to one copy per partition."""
 
-    read_consistency: Level = option(  # noqa: RUF009 - makes an attrs field, not a value
-        "read-consistency",
-        choice(Level),
-        "LEVEL",
-        "QUORUM",
-        "level of reads that name none: ONE, QUORUM, ALL",
-    )
-    """Owners that must answer a read of a face without a level of its own (HTTP, command line)."""
-
-    write_consistency: Level = option(  # noqa: RUF009 - makes an attrs field, not a value
-        "write-consistency",
-        choice(Level),
-        "LEVEL",
-        "QUORUM",
-        "level of writes that name none: ONE, QUORUM, ALL",
-    )
-    """Owners that must have merged a write of a face without a level of its own."""
-
     request_timeout_s: float = option(
         "request-timeout",
         between(duration_s, "1ms", "1h"),
         "DURATION",
         "2s",
-        "time limit of one request",
+        "time limit of one HTTP request",
     )
-    """Seconds that a request may take when its client names no deadline, and the most that one
-    question to an actor of the own node may take."""
+    """Seconds that a request to the management port may take, the questions to actors that it needs
+    included. Requests over the websocket, for data and management, carry a deadline of their
+    client's."""
 
     value_max_bytes: int = option(
         "value-max", between(size_bytes, "1B", "64MiB"), "SIZE", "1MiB", "largest value"
@@ -312,8 +293,6 @@ class Config:
         shown: dict[str, Any] = {}
         for each in options_of(type(self)):
             value = getattr(self, each.field)
-            if isinstance(value, Level):
-                value = value.name
             shown[each.field] = list(value) if isinstance(value, tuple) else value
         return shown
 

@@ -87,7 +87,8 @@ class NodeProcess:
         assert not self.running, f"node {self.id} is running"
         self.seeds = tuple(seeds)
         seed_options = [part for seed in seeds for part in ("--seed", seed)]
-        command = [*self._command, "--node-id", self.id, "--bind", bind, "--http", http]
+        named = [part.replace("{node}", self.id) for part in self._command]
+        command = [*named, "--node-id", self.id, "--bind", bind, "--http", http]
         with ExitStack() as files:
             out = files.enter_context(self.out_path.open("ab"))
             log = files.enter_context(self.log_path.open("ab"))
@@ -223,7 +224,8 @@ async def launch_cluster(
 
     Args:
         nodes: how many, named `n1`, `n2`, ...
-        options: further options of every node, such as `("--replication-factor", "2")`.
+        options: further options of every node, such as `("--replication-factor", "2")`; `{node}`
+            stands for the id of each, as in `("--trace", "/tmp/{node}.trace")`.
         command: the program and its first arguments.
         binds: (websocket, HTTP) address of each node to bind; free ports of the loopback otherwise.
         log_dir: where the output of the nodes stays; a directory that goes with the block

@@ -4,7 +4,6 @@ import attrs
 import pytest
 
 from cluster.config import Config, load, node_parser
-from cluster.core.values import Level
 from cluster.errors import ConfigError
 from cluster.options import options_of, release
 
@@ -22,7 +21,6 @@ def test_defaults():
     assert config.node_id == "web1-7946"
     assert (config.bind, config.http) == ("127.0.0.1:7946", "127.0.0.1:8946")
     assert (config.replication_factor, config.virtual_nodes) == (3, 1024)
-    assert config.read_consistency is config.write_consistency is Level.QUORUM
     assert (config.request_timeout_s, config.clock_offset_max_ms) == (2.0, 500)
     assert (config.value_max_bytes, config.frame_max_bytes) == (1024**2, 4 * 1024**2)
     assert (config.advertise, config.seeds, config.trace) == ("", (), None)
@@ -49,10 +47,9 @@ def test_every_option_can_come_from_each_source(tmp_path):
     texts = {
         "node-id": "n1", "cluster-name": "c", "bind": "127.0.0.1:1", "advertise": "a.example:2",
         "seed": "b.example:3", "bootstrap-expect": "3", "http": "off", "replication-factor": "2",
-        "virtual-nodes": "512", "zone": "z", "weight": "1.5", "read-consistency": "ONE",
-        "write-consistency": "ALL", "request-timeout": "250ms", "value-max": "64KiB",
-        "frame-max": "1MiB", "clock-offset-max": "1s", "codec": "json", "trace": "/t",
-        "trace-sample": "0.5", "log-level": "debug", "log-format": "json",
+        "virtual-nodes": "512", "zone": "z", "weight": "1.5", "request-timeout": "250ms",
+        "value-max": "64KiB", "frame-max": "1MiB", "clock-offset-max": "1s", "codec": "json",
+        "trace": "/t", "trace-sample": "0.5", "log-level": "debug", "log-format": "json",
     }  # fmt: skip
     assert set(texts) == {each.name for each in options_of(Config)}
     by_flag = load([part for name, text in texts.items() for part in (f"--{name}", text)], {})
@@ -64,7 +61,6 @@ def test_every_option_can_come_from_each_source(tmp_path):
     assert by_flag == load([], variables) == load(["--config", str(file)], {})
     assert by_flag.seeds == ("b.example:3",)
     assert by_flag.http is None
-    assert by_flag.read_consistency is Level.ONE
     assert (by_flag.request_timeout_s, by_flag.value_max_bytes) == (0.25, 65536)
     changed = [field.name for field in attrs.fields(Config)]
     default = load([], {}, host_name="h")
@@ -107,7 +103,6 @@ def test_lists(tmp_path):
         ("weight", "0", "0.01 to 100"),
         ("weight", "nan", "no number"),
         ("weight", "heavy", "no number"),
-        ("read-consistency", "SOME", "ONE, QUORUM, ALL"),
         ("request-timeout", "2", "ms, s, m, h or d"),
         ("request-timeout", "0s", "1ms to 1h"),
         ("request-timeout", "2 s", "no duration"),
@@ -236,5 +231,4 @@ def test_as_json_is_plain():
     shown = load(["--seed", "a:1"], {}, host_name="h").as_json()
     assert set(shown) == {field.name for field in attrs.fields(Config)}
     assert shown["seeds"] == ["a:1"]
-    assert shown["read_consistency"] == "QUORUM"
     assert shown["bootstrap_expect"] is None

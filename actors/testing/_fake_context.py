@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
@@ -301,3 +301,24 @@ class FakeContext(Context[M]):
             "type": type, "chain": chain, "message_id": message_id, "cause": cause,
             "outcome": outcome, "bytes": bytes, "took": took, "actor": actor,
         })  # fmt: skip
+
+    def notes(
+        self,
+        type: str,  # noqa: A002  # the name of the field
+        chains: Iterable[int],
+        *,
+        message_id: int | None = 0,
+        cause: int = 0,
+        outcome: str = "",
+        bytes: int = 0,  # noqa: A002  # the name of the field
+    ) -> None:
+        """Record each."""
+        for chain in chains:
+            self.note(
+                type,
+                chain=chain,
+                message_id=chain if message_id is None else message_id,
+                cause=cause or chain,
+                outcome=outcome,
+                bytes=bytes,
+            )

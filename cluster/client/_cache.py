@@ -4,7 +4,7 @@ It turns arguments into operations and outcomes into results or errors. What hap
 the driver's and the core's.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import trio
@@ -32,7 +32,7 @@ from cluster.client.values import (
     has_value,
     ttl_to_ms,
 )
-from cluster.core.record import stamp_of
+from cluster.core.record import ENCODING_MASK, FLAGS_AT, stamp_of
 from cluster.errors import BatchError, ClusterError, InvalidValue, ValueTooLarge
 
 __all__ = ["Cache"]
@@ -82,9 +82,7 @@ class Cache:
         """
         operation = self._reading([encode_key(key)], consistency, timeout)
         await self._driver.run(operation)
-        record = operation.outcomes[0]
-        if isinstance(record, ClusterError):
-            raise record
+        record = _single(operation.outcomes)
         return self._values.decode(record) if has_value(record) else default
 
     async def get_entry(
@@ -101,7 +99,8 @@ class Cache:
             InvalidValue: the value cannot be decoded.
         """
         operation = self._reading([encode_key(key)], consistency, timeout)
-        record = _single(await self._run(operation))
+        await self._driver.run(operation)
+        record = _single(operation.outcomes)
         if not has_value(record):
             return None
         return Entry(
@@ -137,10 +136,11 @@ class Cache:
             InvalidValue: the value or the ttl is not allowed.
             ValueTooLarge: it is larger than the nodes allow.
         """
-        body = self._values.encode(value)
-        self._check_sizes([key], [body])
+        bodies = [self._values.encode(value)]
+        self._check_sizes([key], bodies)
         level, deadline = self._how(consistency, timeout)
-        operation = WriteOperation(level, deadline, [encode_key(key)], [body], ttl_to_ms(ttl))
+        ttl_ms = 0 if ttl is None else ttl_to_ms(ttl)
+        operation = WriteOperation(level, deadline, [encode_key(key)], bodies, ttl_ms)
         await self._driver.run(operation)
         return Stamp(_single(operation.outcomes))
 
@@ -158,7 +158,8 @@ class Cache:
         """
         level, deadline = self._how(consistency, timeout)
         operation = DeleteOperation(level, deadline, [encode_key(key)])
-        return Stamp(_single(await self._run(operation)))
+        await self._driver.run(operation)
+        return Stamp(_single(operation.outcomes))
 
     async def touch(
         self,
@@ -180,7 +181,8 @@ class Cache:
             raise InvalidValue("touch needs a ttl in seconds")
         level, deadline = self._how(consistency, timeout)
         operation = TouchOperation(level, deadline, [encode_key(key)], ttl_to_ms(ttl))
-        return bool(_single(await self._run(operation)))
+        await self._driver.run(operation)
+        return bool(_single(operation.outcomes))
 
     # ---------------------------------------------------------------- batches
 
@@ -199,16 +201,16 @@ class Cache:
         """
         asked = list(keys)
         encoded = encode_keys(asked)
-        outcomes = await self._run_unique(
-            encoded, lambda unique: self._reading(unique, consistency, timeout)
-        )
+        operation = self._reading(list(dict.fromkeys(encoded)), consistency, timeout)
+        outcomes = await self._run_unique(encoded, operation)
         found: dict[K, Any] = {}
         errors: dict[K, ClusterError] = {}
         decode = self._values.decode
         for key, record in zip(asked, outcomes, strict=True):
-            if isinstance(record, ClusterError):
-                errors[key] = record
-            elif has_value(record):
+            if type(record) is not bytes:
+                if record is not None:
+                    errors[key] = record
+            elif record[FLAGS_AT] & ENCODING_MASK:
                 try:
                     found[key] = decode(record)
                 except InvalidValue as error:
@@ -233,15 +235,13 @@ class Cache:
         """
         keys = list(items)
         encoded = encode_keys(keys)
-        encode = self._values.encode
-        bodies = dict(zip(encoded, [encode(value) for value in items.values()], strict=True))
-        self._check_sizes(list(bodies), list(bodies.values()))
+        bodies = dict(zip(encoded, self._values.encode_all(items.values()), strict=True))
+        columns = list(bodies), list(bodies.values())
+        self._check_sizes(*columns)
         ttl_ms = ttl_to_ms(ttl)
         level, deadline = self._how(consistency, timeout)
-        outcomes = await self._run_unique(
-            encoded,
-            lambda unique: WriteOperation(level, deadline, unique, list(bodies.values()), ttl_ms),
-        )
+        operation = WriteOperation(level, deadline, *columns, ttl_ms)
+        outcomes = await self._run_unique(encoded, operation)
         return _stamps("set_many", keys, outcomes)
 
     async def delete_many(
@@ -258,10 +258,10 @@ class Cache:
             BatchError: some keys could not be deleted.
         """
         asked = list(keys)
+        encoded = encode_keys(asked)
         level, deadline = self._how(consistency, timeout)
-        outcomes = await self._run_unique(
-            encode_keys(asked), lambda unique: DeleteOperation(level, deadline, unique)
-        )
+        operation = DeleteOperation(level, deadline, list(dict.fromkeys(encoded)))
+        outcomes = await self._run_unique(encoded, operation)
         return _stamps("delete_many", asked, outcomes)
 
     # ---------------------------------------------------------------- the cluster
@@ -290,7 +290,8 @@ class Cache:
         operation = ControlOperation(
             Consistency.ONE, deadline, [b"control"], topic, arguments, node
         )
-        return _single(await self._run(operation))
+        await self._driver.run(operation)
+        return _single(operation.outcomes)
 
     def statistics(self) -> Statistics:
         """Counters and the state of every connection."""
@@ -312,28 +313,21 @@ class Cache:
         level, deadline = self._how(consistency, timeout_s)
         return ReadOperation(level, deadline, keys)
 
-    async def _run(self, operation: Operation) -> list[Any]:
-        await self._driver.run(operation)
-        return operation.outcomes
-
-    async def _run_unique(
-        self, encoded: list[bytes], make: Callable[[list[bytes]], Operation]
-    ) -> list[Any]:
+    async def _run_unique(self, encoded: list[bytes], operation: Operation) -> list[Any]:
         """Run an operation of each key once; returns an outcome per key asked for."""
         if not encoded:
             await trio.lowlevel.checkpoint()
             return []
-        unique = list(dict.fromkeys(encoded))
-        outcomes = await self._run(make(unique))
-        if len(unique) == len(encoded):
-            return outcomes
-        by_key = dict(zip(unique, outcomes, strict=True))
+        await self._driver.run(operation)
+        if len(operation.keys) == len(encoded):
+            return operation.outcomes
+        by_key = dict(zip(operation.keys, operation.outcomes, strict=True))
         return [by_key[key] for key in encoded]
 
     def _check_sizes(self, keys: Sequence[Any], bodies: Sequence[bytes]) -> None:
         limit = self._driver.core.value_bytes_max
         assert limit is not None, "a cache is handed out once a node has answered"
-        if not bodies or max(map(len, bodies)) <= limit + 1:
+        if max(map(len, bodies), default=0) <= limit + 1:
             return
         index = next(i for i, body in enumerate(bodies) if len(body) > limit + 1)
         raise ValueTooLarge(
@@ -344,13 +338,15 @@ class Cache:
 
 def _single(outcomes: list[Any]) -> Any:
     outcome = outcomes[0]
-    if isinstance(outcome, ClusterError):
+    if type(outcome) is not bytes and isinstance(outcome, ClusterError):
         raise outcome
     return outcome
 
 
 def _stamps(method: str, keys: list[K], outcomes: list[Any]) -> dict[K, Stamp]:
-    """The stamp of every key; most keys of a batch share one."""
+    """The stamp of every key; the keys of one request share one, nearly always."""
+    if outcomes and type(outcomes[0]) is bytes and outcomes.count(outcomes[0]) == len(outcomes):
+        return dict.fromkeys(keys, Stamp(outcomes[0]))
     made: dict[bytes, Stamp] = {}
     stamps: dict[K, Stamp] = {}
     errors: dict[K, ClusterError] = {}

@@ -91,7 +91,7 @@ class ClientCore:
         in_flight_max: int = IN_FLIGHT_MAX,
         join_frames: bool = True,
     ) -> None:
-        self.session = Session()
+        self.session = session = Session()
         self.dirty = False
         """Whether `take` has something to return."""
         self.wake_at = inf
@@ -101,7 +101,7 @@ class ClientCore:
         self._output = Output()
         self._links = Links(seeds, rng)
         self._router = Router(join_frames=join_frames)
-        self._replies = Replies(self.session)
+        self._replies = Replies(session)
         self._late_replies = 0
         self._ring_conflicts = 0
         self._flights = Flights(
@@ -180,7 +180,7 @@ class ClientCore:
         """
         link = self._links.get(address)
         link.gathering = False
-        parts = self._flights.fetch(link, now) if link.is_up else []
+        parts = self._flights.fetch(link, now) if link.outbox and link.is_up else None
         link.writing = bool(parts)
         if not parts:
             return None
@@ -280,8 +280,9 @@ class ClientCore:
         if refusals:
             self._judge(link, refusals, now)
             self._flights.refused(part, refusals, now)
-        else:
-            self._flights.budget.successes += 1
+            return
+        self._flights.budget.successes += 1
+        if not operation.open:
             self._flights.concluded(operation)
 
     def _judge(self, link: Link, refusals: list[Refusal], now: float) -> None:
@@ -369,4 +370,5 @@ class ClientCore:
         self.dirty = True
 
     def _wake_by(self, when: float) -> None:
-        self.wake_at = min(self.wake_at, when)
+        if when < self.wake_at:
+            self.wake_at = when

@@ -20,6 +20,7 @@ from typing import Final
 import attrs
 
 from cluster.client._budget import RetryBudget
+from cluster.client._deadlines import SWEEP_SLACK, Deadlines
 from cluster.client._explain import lost_with_boot, no_answer, nowhere_to_ask
 from cluster.client._links import Link, Links
 from cluster.client._operation import OPEN, ControlOperation, Operation, Part, WriteOperation
@@ -38,8 +39,6 @@ TRIED_MAX: Final = 5
 RETRY_BACKOFF_FIRST_S: Final = 0.02
 RETRY_BACKOFF_MAX_S: Final = 1.0
 FRAME_BYTES_DEFAULT: Final = 4 * 1024 * 1024
-
-_SWEEP_SLACK: Final = 64
 
 
 @attrs.frozen
@@ -95,8 +94,7 @@ class Flights:
         """By request id, in rising order of ids: they are added once and never again."""
         self._last_id = 0
         self._numbers = count()
-        self._deadlines: list[tuple[float, int, Operation]] = []
-        """A heap. Operations that are done stay until they come up or are half of it."""
+        self._deadlines = Deadlines(on_wake)
         self._later: list[tuple[float, int, _Piece]] = []
         """A heap of what was put off."""
         self._waiting: list[_Piece] = []
@@ -107,20 +105,10 @@ class Flights:
     def submit(self, operation: Operation) -> None:
         """Take an operation on."""
         if self.active >= self._in_flight_max:
-            error = Overloaded(
-                f"{self.active} operations are in flight, the most this client allows"
-            )
-            _settle_all(operation, range(len(operation.keys)), error)
-            operation.done = True
-            self._on_done(operation)
+            self._overloaded(operation)
             return
         self.active += 1
-        deadline = operation.deadline
-        if len(self._deadlines) > 2 * self.active + _SWEEP_SLACK:
-            self._deadlines = [entry for entry in self._deadlines if not entry[2].done]
-            heapq.heapify(self._deadlines)
-        heapq.heappush(self._deadlines, (deadline, next(self._numbers), operation))
-        self._on_wake(deadline)
+        self._deadlines.add(operation, self.active)
         keys = operation.keys
         if len(keys) == 1 and type(operation) is not ControlOperation:
             link = self._router.one(keys[0])
@@ -140,19 +128,19 @@ class Flights:
 
     def close(self, reason: str) -> None:
         """Fail everything in flight."""
-        for _, _, operation in sorted(self._deadlines, key=lambda entry: entry[1]):
-            if not operation.done:
-                self._give_up(operation, reason)
+        for operation in self._deadlines.in_order():
+            self._give_up(operation, reason)
 
     # ---------------------------------------------------------------- nodes
 
     def fetch(self, link: Link, now: float) -> list[Part]:
         """Take what waits in a link's outbox, to be sent now."""
-        parts = [part for part in link.outbox if part.request_id in self._parts]
+        known = self._parts
+        parts = [part for part in link.outbox if part.request_id in known]
         link.outbox = []
-        for part in parts:
-            part.sent = part.on_wire = True
         if parts:
+            for part in parts:
+                part.sent = part.on_wire = True
             link.outstanding += len(parts)
             link.unsettled += len(parts)
             link.unanswered_since = min(link.unanswered_since, now)
@@ -249,20 +237,21 @@ class Flights:
         while self._later and self._later[0][0] <= now:
             _, _, piece = heapq.heappop(self._later)
             self._place(piece)
-        while self._deadlines and self._deadlines[0][0] <= now:
-            _, _, operation = heapq.heappop(self._deadlines)
-            if not operation.done:
-                self._give_up(operation, "the deadline passed")
+        for operation in self._deadlines.due(now, self.active):
+            self._give_up(operation, "the deadline passed")
         self._sweep()
 
     def next_timer(self) -> float:
         """When to call `tick` next; `math.inf` for never."""
-        while self._deadlines and self._deadlines[0][2].done:
-            heapq.heappop(self._deadlines)
-        deadline = self._deadlines[0][0] if self._deadlines else inf
-        return min(deadline, self._later[0][0] if self._later else inf)
+        return min(self._deadlines.earliest(), self._later[0][0] if self._later else inf)
 
     # ---------------------------------------------------------------- inside
+
+    def _overloaded(self, operation: Operation) -> None:
+        error = Overloaded(f"{self.active} operations are in flight, the most this client allows")
+        _settle_all(operation, range(len(operation.keys)), error)
+        operation.done = True
+        self._on_done(operation)
 
     def _send(
         self,
@@ -273,8 +262,9 @@ class Flights:
     ) -> None:
         self._last_id = request_id = self._last_id + 1
         message = operation.request(request_id, indices)
-        part = Part(request_id, operation, indices, message, link, tried)
-        self._parts[request_id] = part
+        part = self._parts[request_id] = Part(
+            request_id, operation, indices, message, link, tried
+        )
         operation.request_ids.append(request_id)
         link.outbox.append(part)
         if not link.gathering and not link.writing:
@@ -390,7 +380,7 @@ class Flights:
 
     def _sweep(self) -> None:
         """Let go of pieces whose callers are gone."""
-        if len(self._waiting) > 2 * self.active + _SWEEP_SLACK or not self.active:
+        if len(self._waiting) > 2 * self.active + SWEEP_SLACK or not self.active:
             self._waiting = [piece for piece in self._waiting if not piece.operation.done]
         self._stranded.sweep(lambda part: part.request_id in self._parts)
 

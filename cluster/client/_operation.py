@@ -92,10 +92,6 @@ class Operation:
             self.outcomes[index] = outcome
             self.open -= 1
 
-    def columns(self, column: list[bytes], indices: Sequence[int] | None) -> list[bytes]:
-        """The chosen rows of a column."""
-        return column if indices is None else [column[index] for index in indices]
-
 
 @attrs.define(eq=False)
 class ReadOperation(Operation):
@@ -105,7 +101,7 @@ class ReadOperation(Operation):
 
     def request(self, request_id: int, indices: Sequence[int] | None) -> Read:
         """A `Read`."""
-        return Read(request_id, self.level, self.deadline, self.columns(self.keys, indices))
+        return Read(request_id, self.level, self.deadline, _rows(self.keys, indices))
 
 
 @attrs.define(eq=False)
@@ -117,7 +113,9 @@ class WriteOperation(Operation):
 
     def request(self, request_id: int, indices: Sequence[int] | None) -> Write:
         """A `Write`."""
-        keys, bodies = self.columns(self.keys, indices), self.columns(self.bodies, indices)
+        keys, bodies = self.keys, self.bodies
+        if indices is not None:
+            keys, bodies = _rows(keys, indices), _rows(bodies, indices)
         return Write(request_id, self.level, self.deadline, keys, bodies, self.ttl_ms)
 
 
@@ -127,7 +125,7 @@ class DeleteOperation(Operation):
 
     def request(self, request_id: int, indices: Sequence[int] | None) -> Delete:
         """A `Delete`."""
-        return Delete(request_id, self.level, self.deadline, self.columns(self.keys, indices))
+        return Delete(request_id, self.level, self.deadline, _rows(self.keys, indices))
 
 
 @attrs.define(eq=False)
@@ -138,7 +136,7 @@ class TouchOperation(Operation):
 
     def request(self, request_id: int, indices: Sequence[int] | None) -> Touch:
         """A `Touch`."""
-        keys = self.columns(self.keys, indices)
+        keys = _rows(self.keys, indices)
         return Touch(request_id, self.level, self.deadline, keys, self.ttl_ms)
 
 
@@ -181,3 +179,8 @@ class Part:
     def all_indices(self) -> Sequence[int]:
         """Indices in the operation of all keys."""
         return range(len(self.operation.keys)) if self.indices is None else self.indices
+
+
+def _rows(column: list[bytes], indices: Sequence[int] | None) -> list[bytes]:
+    """The chosen rows of a column."""
+    return column if indices is None else [column[index] for index in indices]

@@ -162,9 +162,10 @@ class Replies:
         return list(failures.values())
 
     def _remember(self, operation: Operation, keys: list[bytes], stamp: bytes) -> None:
-        written = isinstance(operation, WriteOperation)
-        ttl_ms = operation.ttl_ms if isinstance(operation, WriteOperation) else 0
-        self._session.wrote(keys, stamp, ttl_ms, deleted=not written)
+        if type(operation) is WriteOperation:
+            self._session.wrote(keys, stamp, operation.ttl_ms, deleted=False)
+        else:
+            self._session.wrote(keys, stamp, 0, deleted=True)
 
     def _read(self, part: Part, reply: ReadReply) -> list[Refusal]:
         operation, keys = part.operation, part.message.keys  # type: ignore[union-attr] # a Read

@@ -26,6 +26,7 @@ KEYS_REMEMBERED: Final = 10_000
 _NOTHING: Final = b""
 _TOMBSTONE: Final = bytes((rec.TOMBSTONE,))
 _EXPIRES: Final = bytes((rec.EXPIRES,))
+_MAY_VANISH: Final = rec.TOMBSTONE | rec.EXPIRES
 
 
 class Session:
@@ -51,7 +52,8 @@ class Session:
 
     def observe(self, clock: int) -> None:
         """Take note of the clock of a frame."""
-        self.clock = max(self.clock, clock)
+        if clock > self.clock:
+            self.clock = clock
 
     def wrote(self, keys: Sequence[bytes], stamp: bytes, ttl_ms: int, *, deleted: bool) -> None:
         """These keys were written with this stamp."""
@@ -62,24 +64,35 @@ class Session:
             # A stamp is never below its node's wall clock: this is not before the real expiry.
             expiry_ms = (int.from_bytes(stamp[:8], "big") >> COUNTER_BITS) + ttl_ms
             mark = stamp + _EXPIRES + expiry_ms.to_bytes(rec.EXPIRY_BYTES, "big")
-        if mark > self._newest:
-            self._newest = mark  # above every mark there is, so nothing can be lowered
-            self._young.update(zip(keys, repeat(mark)))
+        if mark >= self._newest:
+            self._newest = mark  # below no mark there is, so nothing can be lowered
+            if len(keys) == 1:
+                self._young[keys[0]] = mark
+            else:
+                self._young.update(zip(keys, repeat(mark)))
         else:
             for key in keys:
                 self._raise(key, mark)
-        self._age()
+        if len(self._young) >= self._limit:
+            self._age()
 
     def read(self, keys: Sequence[bytes], records: Sequence[bytes | None]) -> None:
         """These records were shown to the caller."""
-        young = self._young
+        young, old, newest = self._young, self._old, self._newest
         for key, record in zip(keys, records, strict=True):
-            if record is not None and (
-                record[:STAMP_BYTES] > young.get(key, _NOTHING)
-                or record[rec.FLAGS_AT] & rec.EXPIRES
-            ):
-                self._raise(key, _mark_of(record))
-        self._age()
+            if record is None:
+                continue
+            mark = record[:STAMP_BYTES]
+            if record[rec.FLAGS_AT] & _MAY_VANISH:
+                mark = _mark_of(record)
+            known = young.get(key) or old.get(key, _NOTHING)
+            if mark >= known:
+                young[key] = mark
+                if mark > newest:
+                    newest = mark
+        self._newest = newest
+        if len(young) >= self._limit:
+            self._age()
 
     def touched(self, keys: Sequence[bytes], stamps: Sequence[bytes], ttl_ms: int) -> None:
         """These keys, as far as they were there, live on for a while."""
@@ -88,7 +101,8 @@ class Session:
         for key, stamp in zip(keys, stamps, strict=True):
             if stamp:
                 self._raise(key, stamp + suffix)
-        self._age()
+        if len(self._young) >= self._limit:
+            self._age()
 
     def is_stale(self, key: bytes, record: bytes | None) -> bool:
         """Whether a replica's answer is older than what this session has seen of the key."""
@@ -113,8 +127,7 @@ class Session:
             self._newest = max(self._newest, mark)
 
     def _age(self) -> None:
-        if len(self._young) >= self._limit:
-            self._old, self._young = self._young, {}
+        self._old, self._young = self._young, {}
 
 
 def _mark_of(record: bytes) -> bytes:

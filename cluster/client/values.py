@@ -44,6 +44,8 @@ _BYTES: Final = bytes((record.BYTES,))
 _STR: Final = bytes((record.STR,))
 _MSGPACK: Final = bytes((record.MSGPACK,))
 _CUSTOM: Final = bytes((record.CUSTOM,))
+_ONLY_BYTES: Final = frozenset((bytes,))
+_ONLY_STR: Final = frozenset((str,))
 _SHOWN_CHARS: Final = 80
 
 
@@ -87,7 +89,16 @@ def encode_keys(keys: Iterable[Key]) -> list[bytes]:
     """
     if isinstance(keys, str | bytes):
         raise InvalidKey("a batch takes several keys: put a single one into a list")
-    return [encode_key(key) for key in keys]
+    keys = list(keys)
+    if set(map(type, keys)) == _ONLY_STR:
+        try:
+            encoded = list(map(str.encode, keys))  # type: ignore[arg-type]  # seen: all are str
+        except UnicodeEncodeError:
+            encoded = []
+        lengths = set(map(len, encoded))
+        if lengths and min(lengths) > 0 and max(lengths) <= KEY_BYTES_MAX:
+            return encoded
+    return [encode_key(key) for key in keys]  # the rest, or what has to be refused by name
 
 
 def ttl_to_ms(ttl: float | None) -> int:
@@ -152,12 +163,26 @@ class ValueCodec:
             self._pack = _packer()  # what it had packed so far is still in the old one
             raise InvalidValue(_cannot_encode(value, error)) from error
 
+    def encode_all(self, values: Iterable[Any]) -> list[bytes]:
+        """The bodies of values, in order.
+
+        Raises:
+            InvalidValue: one of them cannot be encoded.
+        """
+        values = list(values)
+        if set(map(type, values)) == _ONLY_BYTES:
+            return [_BYTES + value for value in values]
+        encode = self.encode
+        return [encode(value) for value in values]
+
     def decode(self, data: bytes) -> Any:
         """The value of a record that holds one.
 
         Raises:
             InvalidValue: the bytes are not what the encoding promises, or need a serializer.
         """
+        if data[record.FLAGS_AT] == record.BYTES:
+            return data[record.HEADER_BYTES :]
         encoding = record.flags_of(data) & record.ENCODING_MASK
         value = record.value_of(data)
         try:

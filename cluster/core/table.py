@@ -137,6 +137,11 @@ class RecordTable:
         """Number of keys held, tombstones and gone records among them."""
         return sum(map(len, self._partitions))
 
+    @property
+    def expiring(self) -> int:
+        """Number of records that have a value and an expiry."""
+        return self._expiring
+
     def get(self, key: bytes) -> bytes | None:
         """The record held for the key, whatever its state; None if there never was one."""
         return self._partitions[hash_of(key) >> self._shift].get(key)

@@ -13,7 +13,7 @@ import attrs
 from actors import Behaviour, Context
 from cluster.core.operations import ClientReply, FailureCode, ReadReply, Refused
 from cluster.environment import Environment
-from cluster.errors import ClusterError, InvalidKey, InvalidValue, Timeout
+from cluster.errors import ClusterError, InvalidKey, InvalidValue, Overloaded, Timeout
 from cluster.net.base import Connection
 from cluster.services.local import Replies
 from cluster.services.outbox import Outbox
@@ -104,7 +104,7 @@ class ClientSession(Behaviour[Any]):
             body = await self._answer(request.topic, request.arguments, timeout_s)
             message = ControlReply(request.request_id, body)
         except ClusterError as error:
-            message = Refused(request.request_id, _code_of(error), str(error))
+            message = _refused(request.request_id, error)
         ctx.ref.tell_control(_Answered(message))
 
 
@@ -114,7 +114,14 @@ def _too_large(message: ClientReply | ControlReply, error: ValueError) -> Refuse
     return Refused(message.request_id, code, f"{error}: ask for fewer keys at once")
 
 
-def _code_of(error: ClusterError) -> FailureCode:
+def _refused(request_id: int, error: ClusterError) -> Refused:
+    """The error of a control request as an answer."""
+    if isinstance(error, Overloaded):
+        retry_after_ms = round(error.retry_after_s * 1000)
+        return Refused(request_id, FailureCode.OVERLOADED, str(error), retry_after_ms)
+    code = FailureCode.INTERNAL
     if isinstance(error, (InvalidValue, InvalidKey)):
-        return FailureCode.INVALID
-    return FailureCode.TIMEOUT if isinstance(error, Timeout) else FailureCode.INTERNAL
+        code = FailureCode.INVALID
+    elif isinstance(error, Timeout):
+        code = FailureCode.TIMEOUT
+    return Refused(request_id, code, str(error))

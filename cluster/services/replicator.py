@@ -56,6 +56,9 @@ from cluster.wire.messages import FrameHeader
 __all__ = ["Replicator", "weigh"]
 
 EXPIRE_INTERVAL_S: Final = 0.5
+EXPIRE_INTERVAL_MAX_S: Final = 5.0
+"""How long an expired value may be held because something that expires later was all there was."""
+
 EXPIRE_SLICE: Final = 1_000
 """Records looked at between two messages while expired values are let go."""
 
@@ -116,6 +119,7 @@ class Replicator(Behaviour[Any]):
         self._sessions: dict[int, Ref[Any]] = {}
         self._answers: dict[str, list[ReplicaMessage]] = {}
         self._wake_at: float | None = None
+        self._expire_is_set = False
         self._wait_idle: list[Reply[None]] = []
         self._epoch = 0
         self._digest = 0
@@ -137,9 +141,8 @@ class Replicator(Behaviour[Any]):
         }
 
     async def started(self, ctx: Context[Any]) -> None:
-        """Ask for the ring, begin to look for expired records now and then."""
+        """Ask for the ring."""
         ctx.tell(self._ring_keeper(), TellAgain(ctx.ref))
-        ctx.set_timer("expire", EXPIRE_INTERVAL_S, _EXPIRE)
 
     def receive(self, ctx: Context[Any], message: Any) -> None:
         """Hand a message to the core; what it causes leaves in `settled`."""
@@ -177,7 +180,7 @@ class Replicator(Behaviour[Any]):
             for request in batch.requests
             if not isinstance(request, Settled)
         ]
-        ctx.notes("ClientRequest", chains, cause=ctx.message_id)
+        ctx.notes("ClientRequest", chains, message_id=None, cause=ctx.message_id)
         self._coordinator.submit(batch.session_id, batch.requests, ctx.now(), wall_ms)
 
     def _on_peer(self, ctx: Context[Any], batch: PeerBatch) -> None:
@@ -246,17 +249,26 @@ class Replicator(Behaviour[Any]):
         if wanted is not None and (self._wake_at is None or wanted < self._wake_at):
             self._wake_at = wanted
             ctx.set_timer("tick", wanted - now, _TICK)
+        if self._table.expiring and not self._expire_is_set:
+            self._expire_is_set = True
+            ctx.set_timer("expire", EXPIRE_INTERVAL_S, _EXPIRE)
 
     def _on_tick(self, ctx: Context[Any], _: _Tick) -> None:
         self._wake_at = None
         self._coordinator.tick(ctx.now(), self._environment.wall_ms())
 
     def _on_expire(self, ctx: Context[Any], _: _Expire) -> None:
+        """One slice of the work, and the next one when it is due: never, if nothing expires."""
         wall_ms = self._environment.wall_ms()
         self._table.expire(wall_ms, EXPIRE_SLICE)
         due_ms = self._table.next_sweep_ms()
-        at_once = due_ms is not None and due_ms <= wall_ms
-        ctx.set_timer("expire", 0.0 if at_once else EXPIRE_INTERVAL_S, _EXPIRE)
+        self._expire_is_set = due_ms is not None
+        if due_ms is None:
+            return
+        wait_s = (due_ms - wall_ms) / 1000
+        if wait_s > 0.0:
+            wait_s = min(max(wait_s, EXPIRE_INTERVAL_S), EXPIRE_INTERVAL_MAX_S)
+        ctx.set_timer("expire", wait_s, _EXPIRE)
 
     # ------------------------------------------------------------------ ring, peers, clients
 

@@ -53,7 +53,7 @@ class RingKeeper(Behaviour[Any]):
             expected: members to wait for before founding; 0: never found.
             subscribers: who is told `RingChanged`.
             peers: by whom messages reach other nodes.
-            sources: who is asked at every start: where this node listens first, then the ring.
+            sources: who is asked at every start: where this node listens, and for the ring.
             log: takes a level and a line for people.
         """
         self._make_state: Final = make_state
@@ -76,7 +76,10 @@ class RingKeeper(Behaviour[Any]):
         self._met = 1
 
     async def started(self, ctx: Context[Any]) -> None:
-        """Ask for what was published before, the ring in force among it."""
+        """Ask for what was published before."""
+        self._ask_sources(ctx)
+
+    def _ask_sources(self, ctx: Context[Any]) -> None:
         for source in self._sources():
             ctx.tell(source, TellAgain(ctx.ref))
 
@@ -87,6 +90,8 @@ class RingKeeper(Behaviour[Any]):
             if state is None:
                 self._state = state = self._make_state(message.address)
                 self._do(ctx, state.start(), "")
+                # A ring that was told before this could not be judged yet.
+                self._ask_sources(ctx)
         elif isinstance(message, TellAgain):
             if state is not None and state.view is not None:
                 ctx.tell(message.to, RingChanged(state.view))

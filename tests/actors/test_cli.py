@@ -64,7 +64,7 @@ def test_files_are_merged_by_the_wall_clock(capsys, files):
         ["1200.007000", "n2", "handle"],
     ]
     assert lines[0] == (
-        "1200.000000 n1 send    /n1/replicator.1 Put id=10000000001 chain=abc queue=1 bytes=100"
+        "1200.000000 n1 send    /n1/replicator.1 Put id=10000000001 chain=abc queue=1 size=100"
     )
 
 
@@ -90,7 +90,7 @@ def test_the_tree_of_one_request_over_both_nodes(capsys, files):
     assert status == 0
     assert lines == [
         "chain abc at 1200.000000",
-        "  +0.000ms n1 /n1/replicator Put id=10000000001 waited=1.000ms took=2.000ms bytes=100",
+        "  +0.000ms n1 /n1/replicator Put id=10000000001 waited=1.000ms took=2.000ms size=100",
         "    +5.000ms n2 /n2/replicator Put id=20000000001 waited=1.000ms took=1.000ms",
         "      +6.500ms n2 /n2/replicator Stored note:ok",
     ]

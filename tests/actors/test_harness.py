@@ -26,6 +26,7 @@ class Everything(Behaviour):
 
     def settled(self, ctx):
         ctx.note("batch", bytes=3)
+        ctx.notes("request", [4, 5], message_id=None, cause=6)
 
     async def stopping(self, ctx):
         ctx.lookup("peer").tell_control("bye")
@@ -49,6 +50,8 @@ def test_what_is_told_is_recorded():
     assert h.told == [Told("/test/peer", "bye", 0, control=True)]
     h.settle()
     assert h.world.notes[0]["bytes"] == 3
+    noted = [(note["message_id"], note["cause"], note["chain"]) for note in h.world.notes[1:3]]
+    assert noted == [(4, 6, 4), (5, 6, 5)]
 
 
 def test_time_passes_only_by_advance_and_fires_timers_in_order():

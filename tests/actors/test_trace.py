@@ -103,6 +103,36 @@ async def test_cause_and_chain_are_inherited_or_given():
 
 
 @virtual()
+async def test_notes_of_a_batch_begin_chains_or_belong_to_them():
+    s = system(child("a"))
+
+    def note_all(_, ctx):
+        ctx.notes("Request", [7, 8], message_id=None, cause=ctx.message_id)
+        ctx.notes("Round", [7, 8], message_id=5, outcome="n2", bytes=2)
+        ctx.notes("Served", [7], cause=5)
+
+    async with running(s):
+        s.ref("a").tell(note_all)
+        await trio.sleep(1)
+    (sent,) = s.trace.where(kind="send", actor="/n1/a")
+    notes = s.trace.where(kind="note")
+    assert [(r.type, r.message_id, r.cause_id, r.chain_id) for r in notes] == [
+        ("Request", 7, sent.message_id, 7),
+        ("Request", 8, sent.message_id, 8),
+        ("Round", 5, 7, 7),
+        ("Round", 5, 8, 8),
+        ("Served", 0, 5, 7),
+    ]
+    assert [(r.outcome, r.bytes) for r in notes] == [
+        ("", 0),
+        ("", 0),
+        ("n2", 2),
+        ("n2", 2),
+        ("", 0),
+    ]
+
+
+@virtual()
 async def test_a_file_holds_what_happened_while_it_was_written(tmp_path):
     path = tmp_path / "n1.trace"
     trace = TraceLog("n1", prefix=1, boot_id=99, anchor_s=1000.0)

@@ -27,7 +27,9 @@ async def workload(cluster, name, seed):
             key, level = f"key-{rng.randrange(12)}", rng.choice(LEVELS)
             match rng.randrange(5):
                 case 0 | 1:
-                    await cluster.note(name, cache, "set", key, f"{name}/{number}", consistency=level)
+                    await cluster.note(
+                        name, cache, "set", key, f"{name}/{number}", consistency=level
+                    )
                 case 2:
                     await cluster.note(name, cache, "get_entry", key, consistency=level)
                 case 3:

@@ -168,7 +168,7 @@ class MemoryCluster:
         """Wait until a node reaches exactly these others."""
         wanted = sorted({*others, name})
         with trio.fail_after(PATIENCE_S):
-            while await self.reachable(name) != wanted:
+            while await self.reachable(name) != wanted:  # noqa: ASYNC110 - virtual time
                 await trio.sleep(0.05)
 
     async def reachable(self, name: str) -> list[str]:
@@ -211,7 +211,9 @@ class MemoryCluster:
             for fault in faults:
                 fault.stop()
 
-    async def note(self, what: str, cache: Cache, call: str, *arguments: Any, **options: Any) -> Any:
+    async def note(
+        self, what: str, cache: Cache, call: str, *arguments: Any, **options: Any
+    ) -> Any:
         """Do an operation and keep its outcome in `results`; an error is returned, not raised."""
         try:
             outcome = await getattr(cache, call)(*arguments, **options)

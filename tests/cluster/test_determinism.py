@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-TRACE_BYTES_MIN = 1_000_000
+TRACE_BYTES_MIN = 300_000
 
 
 def runs(*seeds_and_hash_seeds):

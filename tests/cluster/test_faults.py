@@ -98,8 +98,7 @@ async def test_a_lossy_way_between_client_and_node_leads_to_an_answer_or_a_timeo
             try:
                 await cache.set(key, value, timeout=1)
                 acknowledged[key] = [value]
-            except Timeout as error:
-                assert error.executed is None
+            except Timeout:
                 acknowledged.setdefault(key, []).append(value)
         cluster.network.heal()
         async with cluster.client() as other:

@@ -196,8 +196,7 @@ async def test_many_clients_write_one_key_and_all_nodes_end_up_equal():
         ):
 
             async def hammer(cache, name):
-                for turn in range(30):
-                    stamps.append(await cache.set("key", [name, turn]))
+                stamps.extend([await cache.set("key", [name, turn]) for turn in range(30)])
 
             nursery.start_soon(hammer, a, "a")
             await hammer(b, "b")

@@ -1,4 +1,4 @@
-"""Everything near a limit: what fits is carried in pieces, what does not is refused; nothing breaks."""
+"""Near every limit: what fits is carried in pieces, what does not is refused; nothing breaks."""
 
 import pytest
 import trio

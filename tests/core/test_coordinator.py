@@ -488,7 +488,7 @@ def test_a_replica_that_cannot_answer_all_at_once_is_asked_for_the_rest():
     group = cluster.view.table.groups[cluster.view.partition_of(keys[0])]
     same = [k for k in many if cluster.view.table.groups[cluster.view.partition_of(k)] == group]
     assert len(same) > 12, "more than one reply holds"
-    cluster.write("n1", {key: b"x" * 900 for key in same})
+    cluster.write("n1", dict.fromkeys(same, b"x" * 900))
     cluster.run()
     cluster.sent.clear()
     read = cluster.read("n1", same)

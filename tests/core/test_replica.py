@@ -1,7 +1,6 @@
 """The replica: what it merges, what it answers, what it refuses."""
 
 import pytest
-from tests.core.coordination import START_MS, view_of
 
 from cluster.core import record as rec
 from cluster.core.clock import HybridClock, stamp
@@ -9,6 +8,7 @@ from cluster.core.operations import FailureCode, ReplicaRead, ReplicaWrite
 from cluster.core.replica import Replica
 from cluster.core.ring import RingMember, RingView
 from cluster.core.table import RecordTable
+from tests.core.coordination import START_MS, view_of
 
 BOOT, OTHER_BOOT = 50, 60
 NOW = 10.0

@@ -1,9 +1,9 @@
 """Where requests go: owners from the ring, narrowed to who can be reached, by boot."""
 
 import pytest
-from tests.core.coordination import view_of
 
 from cluster.core.routes import Routes
+from tests.core.coordination import view_of
 
 
 def routes(nodes=3, own="n1", replication_factor=3):

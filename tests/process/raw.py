@@ -97,7 +97,14 @@ async def gauge(cache, node, name, **labels):
 async def wait_gauge(cache, node, name, value, **labels):
     """Wait until a metric has a value."""
     with trio.fail_after(PATIENCE_S):
-        while await gauge(cache, node, name, **labels) != value:
+        while await gauge(cache, node, name, **labels) != value:  # noqa: ASYNC110 - a process
+            await trio.sleep(0.02)
+
+
+async def wait_logged(node, text):
+    """Wait until a node has logged a text: the close frame may be out before the line is."""
+    with trio.fail_after(PATIENCE_S):
+        while text not in node.log_path.read_text():  # noqa: ASYNC110 - a process
             await trio.sleep(0.02)
 
 

@@ -8,24 +8,24 @@ import msgpack
 import pytest
 import trio
 import trio_websocket
-from tests.process.raw import (
-    CODEC,
-    NOBODY,
-    ending,
-    frame,
-    gauge,
-    greeted,
-    peer_hello,
-    reset,
-    resident_bytes,
-    wait_gauge,
-    websocket,
-)
 
 from cluster.client import Consistency, connect
 from cluster.core.operations import WriteReply
 from cluster.wire.handshake import Reject, client_hello
 from cluster.wire.messages import ProtocolFailure, RingState
+from tests.process.raw import (
+    CODEC,
+    NOBODY,
+    ending,
+    frame,
+    greeted,
+    peer_hello,
+    reset,
+    resident_bytes,
+    wait_gauge,
+    wait_logged,
+    websocket,
+)
 
 pytestmark = pytest.mark.process
 
@@ -83,7 +83,11 @@ BAD_FRAMES = {
         "ends early",
     ),
     "text": ('["hello"]', UNSUPPORTED, "frames are binary"),
-    "larger than a frame": (b"\x95" * ((4 << 20) + 1), TOO_BIG, "maximum message size: 4194304 bytes"),
+    "larger than a frame": (
+        b"\x95" * ((4 << 20) + 1),
+        TOO_BIG,
+        "maximum message size: 4194304 bytes",
+    ),
 }
 
 
@@ -106,14 +110,13 @@ async def test_each_bad_frame_ends_its_connection_and_nothing_else(local_cluster
             assert await cache.get("key-1") == 1
         growth = resident_bytes(node.pid) - before
         assert growth < GROWTH_BYTES_MAX
-        log = node.log_path.read_text()
-        for name, (_, _, reason) in BAD_FRAMES.items():
-            assert reason in log, name
-        assert "Traceback" not in log
+        for _, _, reason in BAD_FRAMES.values():
+            await wait_logged(node, reason)
+        assert "Traceback" not in node.log_path.read_text()
         assert cache.statistics().links == links
         assert len(await cache.get_many(f"key-{number}" for number in range(100))) == 100
         name = "hypercache_dist_protocol_errors_total"
-        assert await gauge(cache, "n1", name, kind="client") == len(BAD_FRAMES)
+        await wait_gauge(cache, "n1", name, len(BAD_FRAMES), kind="client")
         await wait_gauge(cache, "n1", "hypercache_dist_connections", 1, kind="client")
 
 
@@ -196,9 +199,8 @@ async def test_bad_handshakes_are_told_why_and_logged(local_cluster):
             assert isinstance(reject, Reject)
             assert reason in reject.reason, name
             assert reason[:20] in told, name
-    log = node.log_path.read_text()
-    for reason in [each[1] for each in (*HANDSHAKES.values(), *REFUSED_HELLOS.values())]:
-        assert reason in log
+    for _, reason in (*HANDSHAKES.values(), *REFUSED_HELLOS.values()):
+        await wait_logged(node, reason)
     async with connect(node.ws) as cache:
         assert [each["id"] for each in (await cache.control("members"))["members"]] == [
             "n1",
@@ -257,9 +259,7 @@ async def test_clients_killed_in_the_middle_of_a_frame_leave_nothing_behind(loca
             for turn in range(30):
                 raw = await trio.open_tcp_stream(host, int(port))
                 await raw.send_all(b"GET / HTTP/1.1\r\nUpgrade: webs"[: turn + 1])
-                raw.socket.setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-                )
+                raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 await raw.aclose()
         await wait_gauge(cache, "n1", "hypercache_dist_connections", 1, kind="client")
         assert resident_bytes(node.pid) - before < GROWTH_BYTES_MAX

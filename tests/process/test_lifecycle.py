@@ -8,11 +8,12 @@ import sys
 
 import pytest
 import trio
-from tests.process.raw import PATIENCE_S
+import trio.lowlevel
 
 from cluster.client import connect
 from cluster.errors import ClusterError, Timeout, Unavailable
 from cluster.launch import launch_cluster
+from tests.process.raw import PATIENCE_S
 
 pytestmark = pytest.mark.process
 
@@ -86,16 +87,15 @@ async def test_a_single_node_that_stops_under_load_gives_clear_errors(tmp_path):
             except ClusterError as error:
                 outcomes.append(f"{type(error).__name__}: {error}")
                 return
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
 
     async with launch_cluster(1, log_dir=tmp_path) as cluster:
         [node] = cluster.nodes
-        async with connect(node.ws) as cache:
-            async with trio.open_nursery() as nursery:
-                for name in "abcd":
-                    nursery.start_soon(writer, cache, name)
-                await trio.sleep(0.2)
-                assert await node.terminate() == 0
+        async with connect(node.ws) as cache, trio.open_nursery() as nursery:
+            for name in "abcd":
+                nursery.start_soon(writer, cache, name)
+            await trio.sleep(0.2)
+            assert await node.terminate() == 0
     errors = [each for each in outcomes if each != "done"]
     assert len(errors) == 4
     for error in errors:

@@ -22,7 +22,7 @@ async def members_alive(cache, node):
 
 async def wait_alive(cache, node, wanted):
     with trio.fail_after(PATIENCE_S):
-        while await members_alive(cache, node) != wanted:
+        while await members_alive(cache, node) != wanted:  # noqa: ASYNC110 - a process
             await trio.sleep(0.02)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+
 from tests.process.raw import PATIENCE_S
 
 pytestmark = pytest.mark.process
