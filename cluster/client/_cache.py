@@ -4,7 +4,7 @@ It turns arguments into operations and outcomes into results or errors. What hap
 the driver's and the core's.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import trio
@@ -60,6 +60,7 @@ class Cache:
         serializer: Serializer | None,
     ) -> None:
         self._driver = driver
+        self._now = driver.now
         self._consistency = consistency
         self._timeout_s = timeout
         self._values = ValueCodec(serializer)
@@ -136,11 +137,12 @@ class Cache:
             InvalidValue: the value or the ttl is not allowed.
             ValueTooLarge: it is larger than the nodes allow.
         """
-        bodies = [self._values.encode(value)]
-        self._check_sizes([key], bodies)
+        body = self._values.encode(value)
+        if len(body) > self._body_bytes_max():
+            raise self._too_large(key, body)
         level, deadline = self._how(consistency, timeout)
         ttl_ms = 0 if ttl is None else ttl_to_ms(ttl)
-        operation = WriteOperation(level, deadline, [encode_key(key)], bodies, ttl_ms)
+        operation = WriteOperation(level, deadline, [encode_key(key)], [body], ttl_ms)
         await self._driver.run(operation)
         return Stamp(_single(operation.outcomes))
 
@@ -237,7 +239,9 @@ class Cache:
         encoded = encode_keys(keys)
         bodies = dict(zip(encoded, self._values.encode_all(items.values()), strict=True))
         columns = list(bodies), list(bodies.values())
-        self._check_sizes(*columns)
+        limit = self._body_bytes_max()
+        if max(map(len, bodies.values()), default=0) > limit:
+            raise next(self._too_large(*item) for item in bodies.items() if len(item[1]) > limit)
         ttl_ms = ttl_to_ms(ttl)
         level, deadline = self._how(consistency, timeout)
         operation = WriteOperation(level, deadline, *columns, ttl_ms)
@@ -305,7 +309,7 @@ class Cache:
         """Level and deadline of one call."""
         level = self._consistency if consistency is None else check_level(consistency)
         wait_s = self._timeout_s if timeout_s is None else check_timeout(timeout_s)
-        return level, self._driver.now() + wait_s
+        return level, self._now() + wait_s
 
     def _reading(
         self, keys: list[bytes], consistency: Consistency | None, timeout_s: float | None
@@ -324,15 +328,15 @@ class Cache:
         by_key = dict(zip(operation.keys, operation.outcomes, strict=True))
         return [by_key[key] for key in encoded]
 
-    def _check_sizes(self, keys: Sequence[Any], bodies: Sequence[bytes]) -> None:
+    def _body_bytes_max(self) -> int:
         limit = self._driver.core.value_bytes_max
         assert limit is not None, "a cache is handed out once a node has answered"
-        if max(map(len, bodies), default=0) <= limit + 1:
-            return
-        index = next(i for i, body in enumerate(bodies) if len(body) > limit + 1)
-        raise ValueTooLarge(
-            f"the value of key {keys[index]!r:.80} has {len(bodies[index]) - 1} bytes; "
-            f"the nodes store at most {limit}"
+        return limit + 1  # the encoding
+
+    def _too_large(self, key: Key, body: bytes) -> ValueTooLarge:
+        return ValueTooLarge(
+            f"the value of key {key!r:.80} has {len(body) - 1} bytes; "
+            f"the nodes store at most {self._driver.core.value_bytes_max}"
         )
 
 

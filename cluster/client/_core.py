@@ -63,7 +63,7 @@ class Output:
     completed: list[Operation] = attrs.field(factory=list)
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Flush:
     """What leaves on one connection now: in one frame, or several if one is too small."""
 
@@ -114,6 +114,8 @@ class ClientCore:
             on_done=self._complete,
             in_flight_max=in_flight_max,
         )
+        self.submit: Final = self._flights.submit
+        """Take an operation on; it comes back in `Output.completed`."""
         self._dial(now)
 
     @property
@@ -132,10 +134,6 @@ class ClientCore:
         return output
 
     # ---------------------------------------------------------------- callers
-
-    def submit(self, operation: Operation) -> None:
-        """Take an operation on; it comes back in `Output.completed`."""
-        self._flights.submit(operation)
 
     def forget(self, operation: Operation) -> None:
         """The caller has left; the operation will not come back."""
@@ -370,5 +368,4 @@ class ClientCore:
         self.dirty = True
 
     def _wake_by(self, when: float) -> None:
-        if when < self.wake_at:
-            self.wake_at = when
+        self.wake_at = min(self.wake_at, when)

@@ -15,8 +15,10 @@ from cluster.client._operation import Operation
 
 __all__ = ["Deadlines"]
 
-SWEEP_SLACK: Final = 64
-"""Operations that are done and may stay, however few are in flight."""
+SWEEP_SLACK: Final = 16
+"""Operations that are done and may stay, however few are in flight; few, so that their memory is
+used again while it is in the processor's cache.
+"""
 
 
 class Deadlines:

@@ -262,10 +262,8 @@ class Flights:
     ) -> None:
         self._last_id = request_id = self._last_id + 1
         message = operation.request(request_id, indices)
-        part = self._parts[request_id] = Part(
-            request_id, operation, indices, message, link, tried
-        )
-        operation.request_ids.append(request_id)
+        part = self._parts[request_id] = Part(request_id, operation, indices, message, link, tried)
+        operation.request_ids += (request_id,)
         link.outbox.append(part)
         if not link.gathering and not link.writing:
             link.gathering = True

@@ -64,7 +64,7 @@ class Operation:
     outcomes: list[Any] = attrs.field(init=False)
     open: int = attrs.field(init=False)
     """Keys without an outcome."""
-    request_ids: list[int] = attrs.field(init=False, factory=list)
+    request_ids: tuple[int, ...] = attrs.field(init=False, default=())
     """Every id it ever travelled under."""
     backoff: Backoff | None = attrs.field(init=False, default=None)
     """How long it waits when it is put off; None until it was."""

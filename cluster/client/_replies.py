@@ -139,13 +139,14 @@ class Replies:
             return self._wrote_in_part(part, keys, reply)
         if len(reply.stamp) != STAMP_BYTES:
             raise _unfit(part, reply)
-        self._remember(operation, keys, reply.stamp)
+        stamp = reply.stamp
+        self._remember(operation, keys, stamp)
         if part.indices is None:
-            operation.outcomes = [reply.stamp] * len(keys)
+            operation.outcomes = [stamp] * len(keys)
             operation.open = 0
             return []
         for index in part.indices:
-            operation.settle(index, reply.stamp)
+            operation.settle(index, stamp)
         return []
 
     def _wrote_in_part(self, part: Part, keys: list[bytes], reply: WriteReply) -> list[Refusal]:
@@ -180,7 +181,7 @@ class Replies:
             return self._read_in_part(part, keys, reply)
         self._session.read(keys, records)
         if part.indices is None:
-            operation.outcomes = list(records)
+            operation.outcomes = records
             operation.open = 0
             return []
         for position, index in enumerate(part.indices):

@@ -52,8 +52,7 @@ class Session:
 
     def observe(self, clock: int) -> None:
         """Take note of the clock of a frame."""
-        if clock > self.clock:
-            self.clock = clock
+        self.clock = max(self.clock, clock)
 
     def wrote(self, keys: Sequence[bytes], stamp: bytes, ttl_ms: int, *, deleted: bool) -> None:
         """These keys were written with this stamp."""
@@ -89,8 +88,7 @@ class Session:
             if mark >= known:
                 young[key] = mark
                 if mark > newest:
-                    newest = mark
-        self._newest = newest
+                    self._newest = newest = mark
         if len(young) >= self._limit:
             self._age()
 

@@ -7,6 +7,7 @@ Decisions are the core's; failures of connections become its inputs here and nev
 """
 
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from math import inf
 from typing import Any, Final
 
@@ -132,15 +133,10 @@ class Driver:
         if core.dirty or core.wake_at < self._wake_at:
             self._carry_out()
         if operation.done:
-            return trio.lowlevel.checkpoint()
-
-        def abort(_: Any) -> trio.lowlevel.Abort:
-            operation.waiter = None
-            core.forget(operation)
-            return trio.lowlevel.Abort.SUCCEEDED
-
+            return trio.lowlevel.checkpoint()  # noqa: ASYNC105 - the caller awaits it
         operation.waiter = trio.lowlevel.current_task()
-        return trio.lowlevel.wait_task_rescheduled(abort)
+        abort = partial(_leave, core, operation)
+        return trio.lowlevel.wait_task_rescheduled(abort)  # noqa: ASYNC105 - as above
 
     def close(self) -> None:
         """Fail what is in flight and take no more."""
@@ -282,3 +278,10 @@ class Driver:
                 self.core.unsendable(message.request_id, str(error))
         self._carry_out()
         return parts
+
+
+def _leave(core: ClientCore, operation: Operation, _: Any) -> trio.lowlevel.Abort:
+    """The caller of an operation is cancelled."""
+    operation.waiter = None
+    core.forget(operation)
+    return trio.lowlevel.Abort.SUCCEEDED
