@@ -40,6 +40,9 @@ __all__ = ["Coordinator"]
 RETRY_AFTER_MS: Final = 50
 """What a client is told to wait when a limit was reached."""
 
+REQUEST_KEYS_MAX: Final = 1024
+"""Keys of one request: a bound on how long the node works on it without a pause."""
+
 TTL_MS_MAX: Final = 1000 * 3600 * 24 * 365 * 100
 """A hundred years: longer than any cache, short enough for every clock."""
 
@@ -277,6 +280,7 @@ class Coordinator:
         self.flush(now, wall_ms)
         self._x.routes.peer_down(node)
         self._reads.peer_down(node)
+        self._writes.peer_down()
 
     def learn_boot(self, node: NodeId, boot: BootId) -> None:
         """A boot of a node is known: answers of its older boots count no more."""
@@ -330,8 +334,9 @@ def _invalid(request: ClientRequest, value_max: int) -> tuple[FailureCode, str] 
     keys = request.keys
     if not Level.ONE <= request.level <= Level.ALL:
         return FailureCode.INVALID, f"level {request.level} is not known: 1 ONE, 2 QUORUM, 3 ALL"
-    if not keys:
-        return FailureCode.INVALID, "a request names at least one key"
+    if not 0 < len(keys) <= REQUEST_KEYS_MAX:
+        text = f"a request names 1 to {REQUEST_KEYS_MAX} keys, not {len(keys)}"
+        return FailureCode.INVALID, text
     sizes = {len(key) for key in keys}
     if not all(0 < size <= KEY_BYTES_MAX for size in sizes):
         bad = 0 if 0 in sizes else max(sizes)
@@ -349,6 +354,8 @@ def _invalid_write(request: Write, value_max: int) -> tuple[FailureCode, str] | 
         return FailureCode.INVALID, f"{len(bodies)} bodies for {len(request.keys)} keys"
     if not 0 <= request.ttl_ms <= TTL_MS_MAX:
         return FailureCode.INVALID, f"a ttl is 0 to {TTL_MS_MAX} ms, not {request.ttl_ms}"
+    if len(set(request.keys)) != len(bodies):
+        return FailureCode.INVALID, "a key stands twice in one request"
     if not {body[:1] for body in bodies} <= _ENCODINGS:
         return FailureCode.INVALID, "a body begins with its encoding, 1 to 4"
     longest = max(map(len, bodies)) - 1

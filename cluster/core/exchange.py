@@ -32,6 +32,8 @@ RESEND_FIRST_S: Final = 0.2
 """Pause before the first repetition of a message that was not answered; doubled each time."""
 
 RESEND_MAX_S: Final = 1.6
+RESEND_DOUBLINGS: Final = 8
+"""More change nothing, and without a bound the power would overflow one day."""
 
 ITEM_BYTES: Final = 32
 """Added to the bytes of each key and its record, for what else a message says of them. With it a
@@ -83,6 +85,7 @@ class Counters:
     answers_refused: int = 0
     answers_invalid: int = 0
     stamps_skewed: int = 0
+    rounds_let_go: int = 0
     outcomes_forgotten: int = 0
 
 
@@ -167,6 +170,7 @@ class _Round(Protocol):
     round_id: int
     deadline: float
     attempt: int
+    repeat_at: float
 
 
 RoundT = TypeVar("RoundT", bound=_Round)
@@ -204,9 +208,14 @@ class Rounds(Generic[RoundT]):
         self._by_id.pop(round_.round_id, None)
 
     def wake_again(self, round_: RoundT, now: float) -> None:
-        """Look at it again when a repetition is due, or at the deadline if that is earlier."""
-        pause_s = min(RESEND_FIRST_S * 2.0**round_.attempt, RESEND_MAX_S)
-        heapq.heappush(self._heap, (min(now + pause_s, round_.deadline), round_.round_id))
+        """What was not answered is sent again after a pause, twice as long each time."""
+        pause_s = min(RESEND_FIRST_S * 2.0 ** min(round_.attempt, RESEND_DOUBLINGS), RESEND_MAX_S)
+        round_.repeat_at = now + pause_s
+        self.look_again(round_)
+
+    def look_again(self, round_: RoundT) -> None:
+        """Look at it when a repetition is due, or at its deadline if that is earlier."""
+        heapq.heappush(self._heap, (min(round_.repeat_at, round_.deadline), round_.round_id))
 
     def due(self, now: float) -> list[RoundT]:
         """The rounds whose time has come, each once."""

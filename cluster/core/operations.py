@@ -253,6 +253,8 @@ class ReplicaRead:
     keys: list[bytes]
     versions: list[bytes]
     chains: list[int]
+    after: int = 0
+    """How many keys of the round stand before these; the answer says it again."""
 
 
 @attrs.frozen
@@ -271,6 +273,8 @@ class ReplicaReadReply:
     indices: list[int]
     records: list[bytes | None]
     refused: int = 0
+    after: int = 0
+    """That of the question: a repeated answer to an earlier one is not taken for the next."""
 
 
 ReplicaRequest: TypeAlias = ReplicaWrite | ReplicaRead

@@ -104,7 +104,7 @@ class Pending:
         if self.op == GET:
             self._leave_out(reply_bytes_max)
         failures = list(self.failures.values()) if self.failures else []
-        if failures and len(failures) == len(self.keys):
+        if len(failures) == len(self.keys) and len({each.code for each in failures}) == 1:
             first = failures[0]
             return Refused(self.request_id, first.code, first.message)
         if self.op == GET:

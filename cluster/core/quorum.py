@@ -36,7 +36,6 @@ class WriteRound:
     """Some records on their way to all owners; `need` acks make it done."""
 
     round_id: int
-    group: int
     owners: tuple[NodeId, ...]
     need: int
     fixed: bool
@@ -49,9 +48,13 @@ class WriteRound:
     acked: dict[NodeId, BootId] = attrs.field(factory=dict)
     moved: set[int] = attrs.field(factory=set)
     """Positions that were restamped into another round."""
+    refused: dict[NodeId, int] = attrs.field(factory=dict)
+    """The `FailureCode` that an owner refused with last."""
     done: bool = False
     """Enough owners acked, once; what follows is delivery to the rest."""
     attempt: int = 0
+    repeat_at: float = 0.0
+    """When what was not answered is to be sent again."""
 
     def ack(self, node: NodeId, boot: BootId, higher: Sequence[int]) -> list[int]:
         """Count an answer.
@@ -118,7 +121,6 @@ class ReadRound:
     """
 
     round_id: int
-    group: int
     owners: tuple[NodeId, ...]
     need: int
     write_quorum: int
@@ -133,6 +135,8 @@ class ReadRound:
     asked: list[NodeId] = attrs.field(factory=list)
     answers: dict[NodeId, _Answer] = attrs.field(factory=dict)
     attempt: int = 0
+    repeat_at: float = 0.0
+    """When what was not answered is to be sent again."""
 
     def versions(self) -> list[bytes]:
         """The versions of the own copies, empty bytes for absent.
@@ -148,9 +152,8 @@ class ReadRound:
         chains = [part.request.chain for part in self.parts]
         if after == 0:
             return ReplicaRead(self.round_id, self.deadline, self.keys, versions, chains)
-        return ReplicaRead(
-            self.round_id, self.deadline, self.keys[after:], versions[after:], chains
-        )
+        keys, rest = self.keys[after:], versions[after:]
+        return ReplicaRead(self.round_id, self.deadline, keys, rest, chains, after)
 
     def answer(
         self,

@@ -7,12 +7,14 @@ Which owners are asked rotates, so that the load of reading spreads over replica
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from cluster.core.clock import hlc_of
 from cluster.core.exchange import ITEM_BYTES, Exchange, Rounds, pieces
 from cluster.core.operations import FailureCode, ReplicaReadReply
 from cluster.core.pending import Part, Pending
 from cluster.core.quorum import ReadRound
+from cluster.core.record import check_many
 from cluster.core.routes import Route
-from cluster.core.values import BootId, NodeId
+from cluster.core.values import BootId, CoreError, NodeId
 from cluster.core.write_coordinator import WriteCoordinator
 
 __all__ = ["ReadCoordinator"]
@@ -79,16 +81,16 @@ class ReadCoordinator:
             self._full.append(round_)
             round_ = None
         if round_ is None:
-            round_ = self._gathering[group, need] = self._new(group, route, need)
+            round_ = self._gathering[group, need] = self._new(route, need)
             round_.deadline = deadline
         round_.size_bytes += size
         round_.deadline = min(round_.deadline, deadline)
         return round_
 
-    def _new(self, group: int, route: Route, need: int) -> ReadRound:
+    def _new(self, route: Route, need: int) -> ReadRound:
         own = self._x.settings.node_id if route.local else None
         round_id = self._x.new_id()
-        return ReadRound(round_id, group, route.owners, need, route.quorum, own)
+        return ReadRound(round_id, route.owners, need, route.quorum, own)
 
     def flush(self) -> None:
         """Start every round that was gathered."""
@@ -107,9 +109,9 @@ class ReadCoordinator:
             self._finish(round_)
             return
         self.rounds.add(round_, x.now)
-        others = x.routes.route(round_.group).others
+        others = x.routes.to(round_.owners).others
         self._turn += 1
-        first = self._turn % len(others)
+        first = self._turn % len(others) if others else 0
         wanted = round_.need - (round_.own is not None)
         for node in (others[first:] + others[:first])[:wanted]:
             self._ask(round_, node)
@@ -121,8 +123,8 @@ class ReadCoordinator:
 
     def _ask_another(self, round_: ReadRound) -> None:
         """Ask one more owner that was not asked yet, if there is one to be reached."""
-        for node in self._x.routes.route(round_.group).others:
-            if node in round_.owners and node not in round_.asked:
+        for node in self._x.routes.to(round_.owners).others:
+            if node not in round_.asked:
                 self._ask(round_, node)
                 return
 
@@ -139,10 +141,30 @@ class ReadCoordinator:
             self._ask_another(round_)
         elif not self._x.routes.is_current(sender, reply.boot):
             counters.answers_void += 1
+        elif round_.has_answered(sender) or reply.after != round_.covered(sender):
+            counters.answers_late += 1
         elif sender not in round_.asked or not _fits(reply, round_, sender):
             counters.answers_invalid += 1
-        elif not round_.has_answered(sender):
+        elif self._believes(reply.records):
             self._take(round_, sender, reply)
+        else:
+            self._ask_another(round_)
+
+    def _believes(self, records: Sequence[bytes | None]) -> bool:
+        """Whether records of a replica may be answered and written back; counted if not."""
+        x = self._x
+        found = [record for record in records if record is not None]
+        if not found:
+            return True
+        try:
+            check_many(found, x.settings.value_max)
+        except CoreError:
+            x.counters.answers_invalid += 1
+            return False
+        if x.clock.observe(hlc_of(max(found)), x.wall_ms) is not None:
+            x.counters.stamps_skewed += 1
+            return False
+        return True
 
     def _take(self, round_: ReadRound, sender: NodeId, reply: ReplicaReadReply) -> None:
         whole = round_.answer(sender, reply.boot, reply.covered, reply.indices, reply.records)
@@ -183,12 +205,16 @@ class ReadCoordinator:
         now = self._x.now
         for round_ in self.rounds.due(now):
             self._expire(round_, now)
-            if self.rounds.get(round_.round_id) is not None:
-                round_.attempt += 1
-                self._x.counters.resends += 1
-                self._ask_slow_again(round_)
-                self._ask_another(round_)
-                self.rounds.wake_again(round_, now)
+            if self.rounds.get(round_.round_id) is None:
+                continue
+            if now < round_.repeat_at:
+                self.rounds.look_again(round_)
+                continue
+            round_.attempt += 1
+            self._x.counters.resends += 1
+            self._ask_slow_again(round_)
+            self._ask_another(round_)
+            self.rounds.wake_again(round_, now)
 
     def _ask_slow_again(self, round_: ReadRound) -> None:
         for node in round_.asked:

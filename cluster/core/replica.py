@@ -70,15 +70,14 @@ class Replica:
             message: what the coordinator sent.
             now: the node's clock, seconds.
             wall_ms: the node's wall clock.
-            same_ring: the sender's frame named the ring that this node has, so that ownership need
-                not be looked at key by key.
+            same_ring: whether the sender's frame named the ring that this node has.
         """
         counters = self.counters
         counters.replica_writes += 1
         if message.deadline <= now:
             counters.replica_expired += 1
             return None
-        refused = self._refusal(message.keys, same_ring) or self._bad(message, wall_ms)
+        refused = self._refusal(same_ring=same_ring) or self._bad(message, wall_ms)
         if refused:
             return ReplicaWriteReply(message.round_id, self._boot, [], refused)
         higher = self._table.apply_many(message.keys, message.records)
@@ -94,12 +93,13 @@ class Replica:
             counters.replica_expired += 1
             return None
         keys, versions = message.keys, message.versions
-        refused = self._refusal(keys, same_ring)
+        refused = self._refusal(same_ring=same_ring)
         if not refused and versions and len(versions) != len(keys):
             counters.replica_refused_invalid += 1
             refused = FailureCode.INVALID
         if refused:
-            return ReplicaReadReply(message.round_id, self._boot, 0, [], [], refused)
+            return ReplicaReadReply(message.round_id, self._boot, 0, [], [], refused, message.after)
+        covered = len(keys)
         indices: list[int] = []
         records: list[bytes | None] = []
         size = 0
@@ -108,19 +108,17 @@ class Replica:
                 continue
             size += ITEM_BYTES + (0 if record is None else len(record))
             if size > self._reply_bytes_max and index:
-                return ReplicaReadReply(message.round_id, self._boot, index, indices, records)
+                covered = index
+                break
             indices.append(index)
             records.append(record)
-        return ReplicaReadReply(message.round_id, self._boot, len(keys), indices, records)
+        return ReplicaReadReply(
+            message.round_id, self._boot, covered, indices, records, 0, message.after
+        )
 
-    def _refusal(self, keys: list[bytes], same_ring: bool) -> int:
-        view = self.view
-        if view is None:
-            self.counters.replica_refused_not_owner += 1
-            return FailureCode.NOT_OWNER
-        if same_ring:
-            return 0
-        if all(self._node_id in view.owners_of(key) for key in keys):
+    def _refusal(self, *, same_ring: bool) -> int:
+        """Who has the ring that we have knows what we own; with any other nothing is agreed."""
+        if same_ring and self.view is not None:
             return 0
         self.counters.replica_refused_not_owner += 1
         return FailureCode.NOT_OWNER

@@ -48,21 +48,22 @@ class Routes:
         self._reachable: dict[NodeId, BootId] = {}
         self._known_boot: dict[NodeId, BootId] = {}
         self._cache: dict[int, Route] = {}
+        self._by_owners: dict[tuple[NodeId, ...], Route] = {}
 
     def set_view(self, view: RingView) -> None:
         """Route by this ring from now on."""
         self.view = view
-        self._cache.clear()
+        self._forget()
 
     def peer_up(self, node: NodeId, boot: BootId) -> None:
         """A peer can be reached, in this boot."""
         self._reachable[node] = boot
-        self._cache.clear()
+        self._forget()
 
     def peer_down(self, node: NodeId) -> None:
         """A peer cannot be reached any more."""
         self._reachable.pop(node, None)
-        self._cache.clear()
+        self._forget()
 
     def learn_boot(self, node: NodeId, boot: BootId) -> bool:
         """Take note of a boot.
@@ -87,12 +88,18 @@ class Routes:
         """The way to the owners of a group of partitions (see `core.placement.Table.groups`)."""
         route = self._cache.get(group)
         if route is None:
-            route = self._cache[group] = self._make(group)
+            assert self.view is not None, "no request is routed before a ring is in force"
+            route = self._cache[group] = self.to(self.view.table.group_owners(group))
         return route
 
-    def _make(self, group: int) -> Route:
-        assert self.view is not None, "no request is routed before a ring is in force"
-        owners = self.view.table.group_owners(group)
+    def to(self, owners: tuple[NodeId, ...]) -> Route:
+        """The way to these owners, whatever the ring says by now."""
+        route = self._by_owners.get(owners)
+        if route is None:
+            route = self._by_owners[owners] = self._make(owners)
+        return route
+
+    def _make(self, owners: tuple[NodeId, ...]) -> Route:
         others = tuple(n for n in owners if n != self.node_id and n in self._reachable)
         local = self.node_id in owners
         return Route(
@@ -103,3 +110,7 @@ class Routes:
             reachable=len(others) + local,
             needed=(0, *(level.needed(len(owners)) for level in Level)),
         )
+
+    def _forget(self) -> None:
+        self._cache.clear()
+        self._by_owners.clear()

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from cluster.core.clock import STAMP_BYTES, hlc_of, stamp
-from cluster.core.exchange import ITEM_BYTES, Exchange, Rounds, pieces
+from cluster.core.delivery import Delivery
+from cluster.core.exchange import ITEM_BYTES, Exchange, Rounds, pieces, refusal_name
 from cluster.core.operations import FailureCode, ReplicaWriteReply
 from cluster.core.pending import Part, Pending
 from cluster.core.quorum import ReadOutcome, ReadRound, WriteRound
@@ -35,6 +36,7 @@ class WriteCoordinator:
         self._gathering: dict[tuple[int, int, bool], WriteRound] = {}
         self._full: list[WriteRound] = []
         self.rounds: Final[Rounds[WriteRound]] = Rounds()
+        self._delivery: Final = Delivery(exchange, self.rounds)
 
     # ------------------------------------------------------------------ requests
 
@@ -101,8 +103,8 @@ class WriteCoordinator:
             self._full.append(round_)
             round_ = None
         if round_ is None:
-            group, need, fixed = slot
-            round_ = WriteRound(self._x.new_id(), group, owners, need, fixed)
+            _, need, fixed = slot
+            round_ = WriteRound(self._x.new_id(), owners, need, fixed)
             round_.deadline = deadline
             self._gathering[slot] = round_
         round_.size_bytes += size
@@ -121,7 +123,7 @@ class WriteCoordinator:
         """Apply to the own copy, send to the other owners, count what that gives."""
         x = self._x
         x.counters.rounds += 1
-        route = x.routes.route(round_.group)
+        route = x.routes.to(round_.owners)
         own = x.settings.node_id
         if not round_.delivered:
             self.rounds.add(round_, x.now)
@@ -145,6 +147,7 @@ class WriteCoordinator:
             counters.answers_late += 1
         elif reply.refused:
             counters.answers_refused += 1
+            round_.refused[sender] = reply.refused
         elif not self._x.routes.is_current(sender, reply.boot):
             counters.answers_void += 1
         elif sender not in round_.owners or not _fits(reply.higher, len(round_.keys)):
@@ -155,30 +158,34 @@ class WriteCoordinator:
     def _count(
         self, round_: WriteRound, node: NodeId, boot: BootId, higher: list[tuple[int, bytes]]
     ) -> None:
+        if higher and self._is_skewed(higher):
+            return
         was_done = round_.done
-        conflicts = round_.ack(node, boot, [position for position, _ in higher])
+        conflicts = round_.ack(node, boot, sorted({position for position, _ in higher}))
         if conflicts:
-            self._restamp(round_, conflicts, dict(higher))
+            self._restamp(round_, conflicts)
         if round_.done and not was_done:
             self._complete(round_)
+            self._delivery.begin(round_)
         if round_.delivered:
-            self.rounds.drop(round_)
+            self._delivery.end(round_)
 
-    def _restamp(
-        self, round_: WriteRound, positions: Iterable[int], higher: Mapping[int, bytes]
-    ) -> None:
+    def _is_skewed(self, higher: Sequence[tuple[int, bytes]]) -> bool:
+        """Whether an owner claims a stamp too far ahead: its answer counts for nothing then."""
+        x = self._x
+        if x.clock.observe(hlc_of(max(held for _, held in higher)), x.wall_ms) is None:
+            return False
+        x.counters.stamps_skewed += 1
+        return True
+
+    def _restamp(self, round_: WriteRound, positions: Iterable[int]) -> None:
         """Write keys again above the stamps that an owner holds, in a round of their own."""
         x = self._x
-        again = WriteRound(x.new_id(), round_.group, round_.owners, round_.need, fixed=False)
+        again = WriteRound(x.new_id(), round_.owners, round_.need, fixed=False)
         again.deadline = round_.deadline
         for position in positions:
             part, index = _locate(round_, position)
             if not part.open:
-                continue
-            if x.clock.observe(hlc_of(higher[position]), x.wall_ms) is not None:
-                x.counters.stamps_skewed += 1
-                text = "an owner holds a stamp too far ahead of this node's clock: set the clocks"
-                part.request.fail((index,), FailureCode.INTERNAL, text)
                 continue
             above = stamp(x.clock.tick(x.wall_ms), x.settings.boot)
             again.parts.append(Part(part.request, len(again.keys), (index,)))
@@ -258,7 +265,7 @@ class WriteCoordinator:
         acked: dict[NodeId, BootId],
         need: int,
     ) -> WriteRound:
-        round_ = WriteRound(self._x.new_id(), read.group, read.owners, need, fixed=True)
+        round_ = WriteRound(self._x.new_id(), read.owners, need, fixed=True)
         round_.acked = acked
         round_.deadline = self._x.now + REPAIR_DEADLINE_S
         for position in positions:
@@ -275,11 +282,15 @@ class WriteCoordinator:
         now = self._x.now
         for round_ in self.rounds.due(now):
             self._expire(round_, now)
-            if self.rounds.get(round_.round_id) is not None:
-                round_.attempt += 1
-                for node in self._x.routes.route(round_.group).others:
-                    self._send_again(round_, node)
-                self.rounds.wake_again(round_, now)
+            if self.rounds.get(round_.round_id) is None:
+                continue
+            if now < round_.repeat_at:
+                self.rounds.look_again(round_)
+                continue
+            round_.attempt += 1
+            for node in self._x.routes.to(round_.owners).others:
+                self._send_again(round_, node)
+            self.rounds.wake_again(round_, now)
 
     def _expire(self, round_: WriteRound, now: float) -> None:
         if now < round_.deadline:
@@ -300,12 +311,16 @@ class WriteCoordinator:
         if left:
             round_.deadline = min(left)
         else:
-            self.rounds.drop(round_)
+            self._delivery.end(round_)
 
     def _send_again(self, round_: WriteRound, node: NodeId) -> None:
         if node in round_.owners and node not in round_.acked:
             self._x.counters.resends += 1
             self._x.send(node, round_.message())
+
+    def peer_down(self) -> None:
+        """A peer cannot be reached: what is done waits for it no more."""
+        self._delivery.look_again()
 
     def peer_up(self, node: NodeId) -> None:
         """Send what this peer has not acked yet."""
@@ -345,8 +360,10 @@ def _unavailable(
 
 def _timeout(request: Pending, indices: Sequence[int], round_: WriteRound) -> str:
     key = request.keys[indices[0]] if indices else request.keys[0]
+    told = [f"{node} refused: {refusal_name(code)}" for node, code in round_.refused.items()]
+    refusals = f" ({', '.join(told)})" if told else ""
     return (
         f"{request.op} of {key!r:.80} at {request.level_name}: {len(round_.acked)} of "
-        f"{round_.need} needed owners answered in time; it may or may not have taken effect: "
-        "read it back or do it again"
+        f"{round_.need} needed owners answered in time{refusals}; it may or may not have taken "
+        "effect: read it back or do it again"
     )

@@ -168,16 +168,16 @@ def _replica_write_reply_reader(general: StructureHook) -> StructureHook:
 def _replica_read_reader(general: StructureHook) -> StructureHook:
     def read(row: Any, kind: Any) -> Any:
         if len(row) == _REPLICA_READ_ROW:
-            _, round_id, deadline, keys, versions, chains = row
+            _, round_id, deadline, keys, versions, chains, after = row
             if (
-                _ids(round_id)
+                _ids(round_id, after)
                 and type(deadline) is float
                 and _byte_column(keys)
                 and _byte_column(versions)
                 and (not versions or len(versions) == len(keys))
                 and _id_column(chains)
             ):
-                return op.ReplicaRead(round_id, deadline, keys, versions, chains)
+                return op.ReplicaRead(round_id, deadline, keys, versions, chains, after)
         return general(row, kind)
 
     return read
@@ -186,15 +186,17 @@ def _replica_read_reader(general: StructureHook) -> StructureHook:
 def _replica_read_reply_reader(general: StructureHook) -> StructureHook:
     def read(row: Any, kind: Any) -> Any:
         if len(row) == _REPLICA_READ_REPLY_ROW:
-            _, round_id, boot, covered, indices, records, refused = row
+            _, round_id, boot, covered, indices, records, refused, after = row
             if (
-                _ids(round_id, boot, covered, refused)
+                _ids(round_id, boot, covered, refused, after)
                 and _id_column(indices)
                 and type(records) is list
                 and set(map(type, records)) <= _BYTES_OR_NONE
                 and len(indices) == len(records)
             ):
-                return op.ReplicaReadReply(round_id, boot, covered, indices, records, refused)
+                return op.ReplicaReadReply(
+                    round_id, boot, covered, indices, records, refused, after
+                )
         return general(row, kind)
 
     return read
@@ -260,11 +262,12 @@ def _unreplica_write_reply(m: op.ReplicaWriteReply) -> list[Any]:
 
 
 def _unreplica_read(m: op.ReplicaRead) -> list[Any]:
-    return [_REPLICA_READ, m.round_id, m.deadline, m.keys, m.versions, m.chains]
+    return [_REPLICA_READ, m.round_id, m.deadline, m.keys, m.versions, m.chains, m.after]
 
 
 def _unreplica_read_reply(m: op.ReplicaReadReply) -> list[Any]:
-    return [_REPLICA_READ_REPLY, m.round_id, m.boot, m.covered, m.indices, m.records, m.refused]
+    head = [_REPLICA_READ_REPLY, m.round_id, m.boot, m.covered]
+    return [*head, m.indices, m.records, m.refused, m.after]
 
 
 _WRITERS: Final[dict[type[Any], Any]] = {

@@ -44,6 +44,35 @@ class Pickler:
         return pickle.loads(data)
 
 
+def outcome_of(function, *arguments):
+    try:
+        return function(*arguments)
+    except (InvalidKey, InvalidValue) as error:
+        return type(error), str(error)
+
+
+KEYS = st.one_of(
+    st.text(max_size=4),
+    st.text(st.characters(), max_size=4),  # surrogates too
+    st.binary(max_size=4),
+    st.sampled_from(["k" * 1024, "k" * 1025, "é" * 512, "é" * 513, b"k" * 1025, 5, None]),
+)
+
+
+@given(st.lists(KEYS, max_size=5) | st.lists(st.text(max_size=4), max_size=5))
+def test_a_batch_of_keys_is_each_key_by_itself(keys):
+    expected = outcome_of(lambda: [encode_key(key) for key in keys])
+    assert outcome_of(encode_keys, keys) == expected
+    assert outcome_of(encode_keys, iter(keys)) == expected
+
+
+@given(st.lists(PLAIN | st.just((1,)), max_size=5) | st.lists(st.binary(), max_size=5))
+def test_a_batch_of_values_is_each_value_by_itself(values):
+    codec = ValueCodec()
+    expected = outcome_of(lambda: [codec.encode(value) for value in values])
+    assert outcome_of(codec.encode_all, values) == expected
+
+
 def through(codec, value, expiry_ms=0):
     body = codec.encode(value)
     assert rec.check_body(body, 10**6) is body

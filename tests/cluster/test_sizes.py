@@ -102,14 +102,21 @@ class RawClient:
         self.codec = codec
 
     async def ask(self, message):
+        (answer,) = await self.ask_all([message])
+        return answer
+
+    async def ask_all(self, messages):
+        """Sends all in one frame; the answers in the order of the questions."""
         now = trio.current_time()
-        await self.connection.send(self.codec.encode(FrameHeader(0, 0, 0), [message], now))
+        await self.connection.send(self.codec.encode(FrameHeader(0, 0, 0), messages, now))
+        answers = {}
         with trio.fail_after(30):
-            while True:
+            while len(answers) < len(messages):
                 frame = self.codec.decode(await self.connection.receive(), now)
                 for answer in frame.messages:
-                    if getattr(answer, "request_id", None) == message.request_id:
-                        return answer
+                    if hasattr(answer, "request_id"):
+                        answers[answer.request_id] = answer
+        return [answers[message.request_id] for message in messages]
 
 
 async def raw(cluster, name, check, codec="msgpack"):
@@ -127,13 +134,18 @@ async def test_a_frame_full_of_the_smallest_keys_does_not_outgrow_the_frames_bet
 
         async def check(client):
             deadline = trio.current_time() + 20
-            keys = [b"%05d" % number for number in range(100_000)]
-            bodies = [b"\x01"] * len(keys)
-            answer = await client.ask(Write(1, Level.ALL, deadline, keys, bodies))
-            assert isinstance(answer, WriteReply)
-            assert not answer.failures
-            answer = await client.ask(Read(2, Level.ALL, deadline, keys))
-            assert isinstance(answer, ReadReply)
+            batches = [[b"%05d" % (part * 1_000 + n) for n in range(1_000)] for part in range(100)]
+            writes = [
+                Write(number, Level.ALL, deadline, keys, [b"\x01"] * len(keys))
+                for number, keys in enumerate(batches)
+            ]
+            for answer in await client.ask_all(writes):
+                assert isinstance(answer, WriteReply)
+                assert not answer.failures
+            reads = [Read(200 + n, Level.ALL, deadline, keys) for n, keys in enumerate(batches)]
+            for answer in await client.ask_all(reads):
+                assert isinstance(answer, ReadReply)
+                assert not answer.failures
 
         await raw(cluster, "n1", check)
         unharmed(cluster)
@@ -148,11 +160,11 @@ async def test_requests_whose_answers_would_outgrow_a_frame_fail_alone(codec):
 
         async def check(client):
             deadline = trio.current_time() + 5
-            fit = 19_000 if codec == "msgpack" else 3_500
-            for number, keys in enumerate(([b"k"] * fit, [b"\x01"] * 3_000)):
-                writes = Write(10 + number, Level.ONE, deadline, keys[:2_000], [b"\x01"] * 2_000)
-                answers.append(await client.ask(writes))
-                answers.append(await client.ask(Read(20 + number, Level.ALL, deadline, keys)))
+            for number, key in enumerate((b"k", b"\x01")):
+                write = Write(10 + number, Level.ONE, deadline, [key], [b"\x01" + b"x" * 200])
+                answers.append(await client.ask(write))
+                reads = Read(20 + number, Level.ALL, deadline, [key] * 1_000)
+                answers.append(await client.ask(reads))
             assert isinstance(await client.ask(Read(99, Level.ALL, deadline, [b"key"])), ReadReply)
 
         await raw(cluster, "n1", check, codec)

@@ -13,12 +13,12 @@ def value(ms, body=b"\x01v"):
 
 
 def writing(need=2, *, fixed=False, keys=3):
-    return WriteRound(1, 0, OWNERS, need, fixed, keys=KEYS[:keys], records=[value(5)] * keys)
+    return WriteRound(1, OWNERS, need, fixed, keys=KEYS[:keys], records=[value(5)] * keys)
 
 
 def reading(need=2, *, own="n1", copies=(None, None, None)):
     held = list(copies) if own else []
-    return ReadRound(1, 0, OWNERS, need, 2, own, keys=list(KEYS), copies=held)
+    return ReadRound(1, OWNERS, need, 2, own, keys=list(KEYS), copies=held)
 
 
 class TestWrites:
