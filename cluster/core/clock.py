@@ -94,6 +94,19 @@ class HybridClock:
         return None
 
 
+    def observe_client(self, hlc: int, wall_ms: int) -> None:
+        """Takes note of what a client has seen: `observe`, but at most half as far ahead.
+
+        What a client has seen it has from a node, so causality holds through clients between nodes
+        whose clocks are that close. A client that lies must not push this clock to where peers,
+        whose own may be the other half behind, refuse what it stamps. Further ahead is ignored.
+        """
+        if (hlc >> COUNTER_BITS) - wall_ms > self.offset_max_ms // 2:
+            self.refused += 1
+        else:
+            self.observe(hlc, wall_ms)
+
+
 def stamp(hlc: int, boot: BootId) -> Stamp:
     """Packs a reading and the boot that made it; stamps order as bytes like (reading, boot)."""
     return _STAMP.pack(hlc, boot)

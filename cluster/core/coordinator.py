@@ -82,9 +82,12 @@ class Coordinator:
                 self._begin(session, request)
             elif request.request_id in session.outcomes:
                 self._repeat(session, request)
-            else:
-                self._sessions.begin(session, request.request_id)
+            elif request.request_id < session.settled_below:
+                x.counters.requests_repeated += 1  # a late copy: the client has its outcome
+            elif self._sessions.begin(session, request.request_id):
                 self._begin(session, request)
+            else:
+                self._too_many(session, request)
 
     def flush(self, now: float, wall_ms: int) -> None:
         """Let everything that was taken leave."""
@@ -107,7 +110,7 @@ class Coordinator:
         if refusal is not None:
             x.answer(session.session_id, refusal)
             if not isinstance(request, Read):
-                session.outcomes[request.request_id] = refusal
+                self._sessions.end(session.session_id, request.request_id, refusal)
             return
         kind, keys = type(request), request.keys
         pending = Pending(
@@ -135,6 +138,15 @@ class Coordinator:
         outcome = session.outcomes[request.request_id]
         if outcome is not None:
             self._x.answer(session.session_id, outcome)
+
+    def _too_many(self, session: Session, request: ClientRequest) -> None:
+        """Refused without a trace: what is not remembered must not be begun."""
+        x = self._x
+        x.counters.requests += 1
+        x.counters.requests_overloaded += 1
+        text = f"{session.under_way} writes of this client are under way: wait for their outcomes"
+        refusal = Refused(request.request_id, FailureCode.OVERLOADED, text, RETRY_AFTER_MS)
+        x.answer(session.session_id, refusal)
 
     def _records(self, pending: Pending, request: Write | Delete) -> list[bytes]:
         x = self._x

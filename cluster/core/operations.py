@@ -9,6 +9,9 @@ Deadlines are seconds on the clock of the process that holds the object. On the 
 the remaining budget, computed when the frame is written, because clocks of two machines differ;
 that is the codec's business.
 
+What travels per request is not frozen, because that triples what making one costs; nobody changes a
+message all the same.
+
 The types live in the core because the quorum machines consume and produce them. They know nothing
 of encoding.
 """
@@ -78,7 +81,7 @@ class Failure:
 # --------------------------------------------------------------------------- client -> node
 
 
-@attrs.frozen
+@attrs.define
 class Write:
     """Set each key to its body.
 
@@ -94,7 +97,7 @@ class Write:
     """Time to live of all keys in milliseconds; 0: no expiry."""
 
 
-@attrs.frozen
+@attrs.define
 class Delete:
     """Write a tombstone for each key, whether or not it is there."""
 
@@ -104,7 +107,7 @@ class Delete:
     keys: list[bytes]
 
 
-@attrs.frozen
+@attrs.define
 class Read:
     """Read each key."""
 
@@ -153,7 +156,7 @@ ClientRequest: TypeAlias = Write | Delete | Read | Touch
 # --------------------------------------------------------------------------- node -> client
 
 
-@attrs.frozen
+@attrs.define
 class WriteReply:
     """The outcome of a `Write` or `Delete`.
 
@@ -169,7 +172,7 @@ class WriteReply:
     answered: int
 
 
-@attrs.frozen
+@attrs.define
 class ReadReply:
     """The outcome of a `Read`: a record per key, None where no owner asked has one.
 
@@ -211,7 +214,7 @@ ClientReply: TypeAlias = WriteReply | ReadReply | TouchReply | Refused
 # --------------------------------------------------------------------------- node <-> node
 
 
-@attrs.frozen
+@attrs.define
 class ReplicaWrite:
     """Merge each record into the receiver's copy.
 
@@ -226,7 +229,7 @@ class ReplicaWrite:
     chains: list[int]
 
 
-@attrs.frozen
+@attrs.define
 class ReplicaWriteReply:
     """Every record was merged, except that the receiver held a higher stamp for the listed indices.
 
@@ -240,7 +243,7 @@ class ReplicaWriteReply:
     refused: int = 0
 
 
-@attrs.frozen
+@attrs.define
 class ReplicaRead:
     """Answer the own copy of each key.
 
@@ -257,7 +260,7 @@ class ReplicaRead:
     """How many keys of the round stand before these; the answer says it again."""
 
 
-@attrs.frozen
+@attrs.define
 class ReplicaReadReply:
     """The records of the listed indices.
 

@@ -4,6 +4,10 @@ A client that has sent a write and got no answer may send it again only to the s
 same request id: here the repeat is recognised, and answered with what the first one came to instead
 of being done twice. An outcome is kept until the client says that it has it (`Settled`), at most
 `OUTCOMES_MAX` of a session, and for `IDLE_S` after the session's connection ended.
+
+What is under way is never forgotten: a repeat of it would be done twice. Whoever has too much under
+way is refused. Nor is a late copy of what the client has settled begun: it would undo what the
+client has done since.
 """
 
 import itertools
@@ -16,6 +20,11 @@ from cluster.core.operations import ClientReply
 __all__ = ["Session", "Sessions"]
 
 OUTCOMES_MAX: Final = 20_000
+FORGOTTEN_AT_ONCE: Final = OUTCOMES_MAX // 8
+UNDER_WAY_MAX: Final = OUTCOMES_MAX - FORGOTTEN_AT_ONCE
+"""Writes of a session that are under way; the rest of the room is for outcomes, so that making room
+always finds enough of them to be worth the search."""
+
 IDLE_S: Final = 60.0
 
 
@@ -25,6 +34,10 @@ class Session:
 
     session_id: int
     outcomes: dict[int, ClientReply | None] = attrs.field(factory=dict)
+    under_way: int = 0
+    """How many of the outcomes are None."""
+    settled_below: int = 0
+    """The client has the outcome of every write below this id."""
     gone_at: float | None = None
     """When its connection ended; None while it lasts."""
 
@@ -48,30 +61,37 @@ class Sessions:
         session.gone_at = None
         return session
 
-    def begin(self, session: Session, request_id: int) -> None:
-        """Remember that this write is under way."""
+    def begin(self, session: Session, request_id: int) -> bool:
+        """Remember that this write is under way; False if too many are."""
+        if session.under_way >= UNDER_WAY_MAX:
+            return False
         outcomes = session.outcomes
         if len(outcomes) >= OUTCOMES_MAX:
-            oldest = list(itertools.islice(outcomes, OUTCOMES_MAX // 8))
+            finished = (number for number, reply in outcomes.items() if reply is not None)
+            oldest = list(itertools.islice(finished, FORGOTTEN_AT_ONCE))
             self._drop(session, oldest)
             self.forgotten += len(oldest)
         outcomes[request_id] = None
+        session.under_way += 1
+        return True
 
     def end(self, session_id: int, request_id: int, reply: ClientReply) -> None:
         """Remember what the write came to, if its session still wants to know."""
         session = self._sessions.get(session_id)
         if session is not None and request_id in session.outcomes:
+            session.under_way -= session.outcomes[request_id] is None
             session.outcomes[request_id] = reply
 
     def settle(self, session: Session, below: int) -> None:
         """The client has every outcome below this id. Ids grow, so the oldest stand first."""
+        session.settled_below = max(session.settled_below, below)
         self._drop(session, list(itertools.takewhile(below.__gt__, session.outcomes)))
 
     @staticmethod
     def _drop(session: Session, request_ids: list[int]) -> None:
         """Drop outcomes at the front; one by one, each would look for the front again."""
         for request_id in request_ids:
-            del session.outcomes[request_id]
+            session.under_way -= session.outcomes.pop(request_id) is None
 
     def gone(self, session_id: int, now: float) -> None:
         """The connection of a session ended; sessions that ended `IDLE_S` ago are forgotten."""

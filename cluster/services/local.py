@@ -23,6 +23,7 @@ __all__ = [
     "Bound",
     "ClientBatch",
     "ClientGone",
+    "CutOff",
     "Drain",
     "FrameObserved",
     "GetMembers",
@@ -67,6 +68,8 @@ class ClientBatch:
     header: FrameHeader
     requests: list[ClientRequest | Settled]
     size_bytes: int
+    connection: int = 0
+    """Grows from each connection of this node to the next."""
 
 
 @attrs.frozen
@@ -74,7 +77,7 @@ class ClientGone:
     """The client's connection ended; what is kept to answer its repeats goes some time later."""
 
     session_id: int
-    reply_to: "Ref[Any]"
+    connection: int
 
 
 @attrs.frozen
@@ -97,8 +100,16 @@ class PeerBatch:
 
 
 @attrs.frozen
-class Drain:
-    """Take no new requests: the node is about to stop. Told to the front door."""
+class CutOff:
+    """Told to a client session that did not take a message: its client does not read enough."""
+
+
+@attrs.frozen
+class Drain(Request[None]):
+    """Asked of the front door: take no new requests, the node is about to stop.
+
+    Once it is answered, every request that was let in is with the replicator.
+    """
 
 
 @attrs.frozen

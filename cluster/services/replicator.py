@@ -31,9 +31,11 @@ from cluster.core.operations import (
 from cluster.core.replica import Replica
 from cluster.core.table import RecordTable
 from cluster.environment import Environment
+from cluster.services.callers import Callers
 from cluster.services.local import (
     ClientBatch,
     ClientGone,
+    CutOff,
     FrameObserved,
     GetRecord,
     GetReplicatorStatistics,
@@ -99,6 +101,7 @@ class Replicator(Behaviour[Any]):
         ring_keeper: Callable[[], Ref[Any]],
         on_serving: Callable[[], None],
     ) -> None:
+        self._node_id: Final = settings.node_id
         self._environment: Final = environment
         self._ring_keeper: Final = ring_keeper
         self._on_serving: Final = on_serving
@@ -116,7 +119,7 @@ class Replicator(Behaviour[Any]):
         )
         self._metrics: Final = ReplicatorMetrics(registry)
         self._links: dict[str, Ref[Any]] = {}
-        self._sessions: dict[int, Ref[Any]] = {}
+        self._callers: Final = Callers()
         self._answers: dict[str, list[ReplicaMessage]] = {}
         self._wake_at: float | None = None
         self._expire_is_set = False
@@ -142,7 +145,7 @@ class Replicator(Behaviour[Any]):
 
     async def started(self, ctx: Context[Any]) -> None:
         """Ask for the ring."""
-        ctx.tell(self._ring_keeper(), TellAgain(ctx.ref))
+        self._ring_keeper().tell_control(TellAgain(ctx.ref))
 
     def receive(self, ctx: Context[Any], message: Any) -> None:
         """Hand a message to the core; what it causes leaves in `settled`."""
@@ -170,11 +173,11 @@ class Replicator(Behaviour[Any]):
     # ------------------------------------------------------------------ data path
 
     def _on_client(self, ctx: Context[Any], batch: ClientBatch) -> None:
-        wall_ms = self._environment.wall_ms()
-        # What a client has seen it has from a node; a reading too far ahead is counted and ignored.
-        self._clock.observe(batch.header.clock, wall_ms)
-        self._sessions[batch.session_id] = batch.reply_to
         session_id = batch.session_id
+        if not self._callers.heard(session_id, batch.connection, batch.reply_to):
+            return  # of a connection that is over: there is nobody to answer
+        wall_ms = self._environment.wall_ms()
+        self._clock.observe_client(batch.header.clock, wall_ms)
         chains = [
             chain_of(session_id, request.request_id)
             for request in batch.requests
@@ -224,9 +227,9 @@ class Replicator(Behaviour[Any]):
                 ctx.notes(name, sent.chains, message_id=round_id, outcome=node, bytes=keys)
             self._send_to(ctx, node, Outgoing(header, [*answers.pop(node, ()), *requests]))
         for session_id, replies in output.replies.items():
-            session = self._sessions.get(session_id)
-            if session is not None:
-                ctx.tell(session, Replies(header, replies))
+            session = self._callers.get(session_id)
+            if session is not None and not ctx.tell(session, Replies(header, replies)):
+                session.tell_control(CutOff())
         for done in output.finished:
             chain, outcome, keys = done.chain, done.outcome, len(done.keys)
             self._metrics.finished(done, outcome)
@@ -303,11 +306,12 @@ class Replicator(Behaviour[Any]):
         """The ring keeper has lost its ring: it gets back the one that is in force here."""
         view = self._coordinator.view
         if view is not None:
-            ctx.tell(message.to, RingHeard("the replicator", list(view.as_wire())))
+            message.to.tell_control(
+                RingHeard(self._node_id, list(view.as_wire())), cause=ctx.message_id
+            )
 
     def _on_client_gone(self, ctx: Context[Any], message: ClientGone) -> None:
-        if self._sessions.get(message.session_id) == message.reply_to:
-            del self._sessions[message.session_id]
+        if self._callers.gone(message.session_id, message.connection):
             self._coordinator.client_gone(message.session_id, ctx.now())
 
     # ------------------------------------------------------------------ questions

@@ -132,6 +132,9 @@ class Codec:
         """
         room = self.message_bytes_max
         last = min(len(parts), start + self.limits.messages_max)
+        separators = self._format.separator_bytes * (last - start)
+        if last == len(parts) and start == 0 and sum(map(len, parts)) + separators <= room:
+            return last
         for end in range(start, last):
             room -= len(parts[end]) + self._format.separator_bytes
             if room < 0 and end > start:
