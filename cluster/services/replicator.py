@@ -30,6 +30,7 @@ from cluster.core.operations import (
 )
 from cluster.core.replica import Replica
 from cluster.core.table import RecordTable
+from cluster.core.values import CoreError
 from cluster.environment import Environment
 from cluster.services.callers import Callers
 from cluster.services.local import (
@@ -320,7 +321,11 @@ class Replicator(Behaviour[Any]):
         ctx.reply(self._table.get(message.key))
 
     def _on_scan(self, ctx: Context[Any], message: ScanKeys) -> None:
-        page = self._table.scan(message.cursor, message.limit, message.prefix)
+        try:
+            page = self._table.scan(message.cursor, message.limit, message.prefix)
+        except CoreError as error:
+            ctx.fail(error)  # a mistake of who asks, not of this actor
+            return
         wall_ms = self._environment.wall_ms()
         keys = [key for key, record in page.records if rec.is_visible(record, wall_ms)]
         ctx.reply(RecordPage(keys, page.cursor))
