@@ -29,10 +29,8 @@ stamps = st.one_of(
     st.builds(lambda ms, boot: stamp((START_MS + ms) << 16, boot), st.integers(0, 10**7), numbers),
 )
 records = st.lists(st.one_of(st.none(), st.binary(max_size=40), stamps.map(lambda s: s + b"\x01v")))
-bodies = st.binary(max_size=20).map(lambda b: b"\x01" + b)
+bodies = st.binary(max_size=20).map(lambda value: b"\x01" + value)
 blobs = st.lists(st.one_of(st.binary(max_size=20), bodies))
-    st.one_of(st.binary(max_size=20), st.binary(max_size=20).map(lambda b: b"\x01" + b))
-)
 deadlines = st.floats(-1, 10).map(lambda s: 100.0 + s)
 positions = st.one_of(st.integers(0, 3), signed)
 
