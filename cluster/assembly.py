@@ -1,16 +1,14 @@
 """A node, put together: the supervision tree, who knows whom, and how it stops.
 
-`Node` runs in any environment, real or simulated. `serve` runs one for real: websockets, signals,
-the `listening` and `ready` lines. Nothing is decided here but the wiring. The groups restart their
+`Node` runs in any environment, real or simulated; `cluster.node` runs one for real. Nothing is
+decided here but the wiring. The groups restart their
 actors one by one; the root restarts nothing: a group that gives up ends the node, and so does the
 first crash of the replicator, because what the promises rest on would be gone.
 """
 
-import contextlib
 import errno
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 import trio
@@ -30,23 +28,20 @@ from actors import (
     SupervisorSpec,
     TraceLog,
 )
-from cluster.collector import collector_watched
 from cluster.config import Config
 from cluster.core.exchange import Settings
 from cluster.core.membership import MemberEntry
 from cluster.core.metrics import Registry
 from cluster.core.ring import RingMember
 from cluster.core.ring_state import RingState
-from cluster.core.values import new_boot_id
-from cluster.environment import Environment, RealEnvironment
+from cluster.core.values import BootId, new_boot_id
+from cluster.environment import Environment
 from cluster.errors import NodeFailed
 from cluster.gateway.control import ControlFace
 from cluster.gateway.front_door import FrontDoor, FrontDoorOptions
-from cluster.gateway.http import HttpFace, bound_address, open_listener
+from cluster.gateway.http import HttpFace, bound_address
 from cluster.gateway.http_app import make_app
 from cluster.net.addresses import format_address, parse_address
-from cluster.net.base import ConnectionLimits
-from cluster.net.websocket import WebSocketTransport
 from cluster.recording import last_lines, recording
 from cluster.services.link import LinkOptions
 from cluster.services.local import Drain, WaitIdle
@@ -58,7 +53,7 @@ from cluster.services.traffic import Traffic
 from cluster.wire.codec import Codec, FrameLimits
 from cluster.wire.handshake import LocalNode
 
-__all__ = ["Node", "serve"]
+__all__ = ["Node"]
 
 REPLICATOR_BATCHES: Final = 4096
 REPLICATOR_BYTES: Final = 64 << 20
@@ -68,6 +63,7 @@ ROUND_BYTES: Final = 1 << 20
 """What one round carries at most, so that small requests do not wait behind a huge frame."""
 
 DRAIN_TIMEOUT_S: Final = 3.0
+
 TRACE_PREFIX_BITS: Final = 24
 TRACE_RECORDS: Final = 20_000
 """What the flight recorder holds: 6 MB, or a second of a busy node."""
@@ -83,6 +79,7 @@ class Node:
         *,
         http_listener: socket.socket | None = None,
         threads: bool = False,
+        above: BootId = 0,
     ) -> None:
         """Prepare; nothing runs yet.
 
@@ -91,12 +88,17 @@ class Node:
             environment: clocks, randomness and network.
             http_listener: where the HTTP face serves; None: there is none.
             threads: whether files may be written in threads; never under virtual time.
+            above: a boot of this node that others know; its own will be later.
         """
         self.config: Final = config
         self.environment: Final = environment
         self.registry: Final = Registry()
         rng = environment.random(f"node/{config.node_id}")
-        self.boot: Final = new_boot_id(environment.wall_ms(), rng)
+        self.boot: Final = new_boot_id(environment.wall_ms(), rng, above)
+        self.outdated_by: BootId = 0
+        """A later boot of this node that a peer knows: the node ends."""
+        self._outdated = ""
+        self._told_to_stop = False
         self.bound: Final = trio.Event()
         self.serving: Final = trio.Event()
         self.address = ""
@@ -134,7 +136,7 @@ class Node:
 
         Raises:
             NodeFailed: a part could not start (its port is taken), or failed for good; the trace
-                file cannot be made.
+                file cannot be made; a peer knows a later boot of this node (`outdated_by`).
         """
         config, trace = self.config, self.system.trace
         try:
@@ -142,11 +144,14 @@ class Node:
                 await self.system.run(task_status=task_status)
         except (StartFailed, RestartLimit) as error:
             raise NodeFailed(_why(error)) from error
+        if self._outdated and not self._told_to_stop:
+            raise NodeFailed(f"this boot cannot go on, start the node again: {self._outdated}")
 
     async def stop(self) -> None:
         """Stop in order: refuse new requests, finish those that are pending, then end the tree."""
-        self._front_door().tell(Drain())
+        self._told_to_stop = True
         try:
+            await self._front_door().ask(Drain(), timeout_s=DRAIN_TIMEOUT_S)
             await self._replicator().ask(WaitIdle(), timeout_s=DRAIN_TIMEOUT_S)
         except AskError as error:
             self._log.warning("stopping with requests pending: {}", error)
@@ -223,6 +228,7 @@ class Node:
                 Codec("json" if config.codec == "json" else "msgpack", self._limits),
                 Traffic(self.registry, "peer"),
                 self._say,
+                self._on_outdated,
             )
 
         return Peers(
@@ -230,6 +236,8 @@ class Node:
             config.seeds,
             options,
             self.registry,
+            wall_ms=self.environment.wall_ms,
+            clock_offset_max_ms=config.clock_offset_max_ms,
             subscribers=lambda: [self._replicator(), self._front_door()],
             ring_keeper=self._ref("ring_keeper"),
             front_door=self._front_door,
@@ -296,6 +304,11 @@ class Node:
         self.address = self._bind = address
         self.bound.set()
 
+    def _on_outdated(self, known: BootId, reason: str) -> None:
+        """Nobody counts what this boot answers, for good: end, and let the next one do better."""
+        self.outdated_by, self._outdated = max(known, self.outdated_by), reason
+        self.system.stop()
+
     def _say(self, level: str, text: str) -> None:
         self._log.log(level.upper(), "{}", text)
 
@@ -310,42 +323,6 @@ class Node:
 
     def _on_slow(self, slow: SlowHandler) -> None:
         self._log.warning("{} took {:.0f} ms for {}", slow.path, slow.took_s * 1000, slow.type)
-
-
-async def serve(config: Config) -> int:
-    """Run one node in this process until SIGTERM or SIGINT; the exit code is returned."""
-    limits = ConnectionLimits(frame_bytes_max=config.frame_max_bytes)
-    environment = RealEnvironment(None, WebSocketTransport(limits))
-    listener = None if config.http is None else open_listener(config.http)
-    node = Node(config, environment, http_listener=listener, threads=True)
-    with (
-        contextlib.closing(listener) if listener else contextlib.nullcontext(),
-        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
-        collector_watched(node.registry),
-    ):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_on_signal, node, signals)
-            nursery.start_soon(_announce, node)
-            await node.run()
-            nursery.cancel_scope.cancel()
-    return 0
-
-
-async def _stop_on_signal(node: Node, signals: AsyncIterator[int]) -> None:
-    async for number in signals:
-        logger.info("{}: stopping in order", signal.Signals(number).name)
-        await node.stop()
-        return
-
-
-async def _announce(node: Node) -> None:
-    """Tell whoever started this process how far it is, on standard output."""
-    name = node.config.node_id
-    await node.bound.wait()
-    http = node.http_address or "off"
-    print(f"listening node={name} ws={node.address} http={http}", flush=True)  # noqa: T201
-    await node.serving.wait()
-    print(f"ready node={name}", flush=True)  # noqa: T201
 
 
 def _why(error: StartFailed | RestartLimit) -> str:

@@ -211,8 +211,8 @@ class Config:
         "500ms",
         "how far another clock may be ahead",
     )
-    """Milliseconds that a peer's or client's clock may be ahead of this node's before its stamps
-    are refused with `ClockSkew`."""
+    """Milliseconds that a peer's clock may be ahead of this node's before its stamps are refused; a
+    client's: half of it."""
 
     codec: str = option(
         "codec",

@@ -78,7 +78,7 @@ class Draining(ClusterError):
 
 
 class NotOwner(ClusterError):
-    """The node asked does not own the key: the rings of two nodes differ for a moment.
+    """The node asked has another ring than the one who asks.
 
     Nothing was attempted.
     """

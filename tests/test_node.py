@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import sys
 
 import pytest
@@ -16,6 +17,7 @@ from cluster.errors import ClusterError
 def restored_logging(monkeypatch):
     monkeypatch.setattr(node.os, "environ", {})
     yield
+    logging.getLogger("actors").filters.clear()
     logger.remove()
     logger.configure(extra={})
     logger.add(sys.stderr)
@@ -97,3 +99,20 @@ def test_json_lines(capsys):
     }  # fmt: skip
     assert second["error"] == "ValueError('planted')"
     assert "ValueError: planted" in second["text"]
+
+
+def test_warnings_of_the_actor_runtime_are_log_lines_like_all_others(capsys):
+    for _ in range(2):
+        node.set_up_logging(Config(node_id="n7", log_format="json"))
+    actors = logging.getLogger("actors")
+    actors.warning("%d records {lost}", 5)
+    try:
+        raise ValueError("planted")  # noqa: TRY301 - to have a traceback
+    except ValueError:
+        actors.exception("a hook failed")
+    out, err = capsys.readouterr()
+    first, second = map(json.loads, err.splitlines())
+    assert out == ""
+    assert (first["level"], first["module"], first["node"]) == ("warning", "actors", "n7")
+    assert first["message"] == "5 records {lost}"
+    assert second["error"] == "ValueError('planted')"

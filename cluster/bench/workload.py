@@ -1,8 +1,8 @@
 """The work that is measured: which keys, which values, how many requests in flight.
 
 The same loop drives the product and the bare stack, so its own cost is in the client's CPU of both.
-Keys are 16 bytes and taken in a shuffled order, values come from a pool of random bytes; both are
-prepared before the clock starts.
+Keys are 16 bytes, written first in one shuffled order and used in others; values come from a pool
+of random bytes. All are prepared before the clock starts.
 """
 
 import enum
@@ -77,7 +77,7 @@ PASSES = 4
 
 @attrs.frozen
 class Data:
-    """The keys, the orders in which they are used, and the values that are written to them.
+    """The keys, the orders in which they are filled and used, and the values written to them.
 
     Every pass over the keys has an order of its own, unlike that in which they were first written:
     otherwise neighbours in time are neighbours in memory, which no real load has, and which favours
@@ -87,6 +87,7 @@ class Data:
     keys: list[bytes]
     values: list[bytes]
     passes: list[list[bytes]]
+    fill_order: list[bytes]
 
     @classmethod
     def make(cls, keys: int, value_min: int, value_max: int, seed: int) -> "Data":
@@ -96,12 +97,12 @@ class Data:
         pool = min(VALUE_POOL, keys)
         values = [rng.randbytes(rng.randint(value_min, value_max)) for _ in range(pool)]
         passes = [rng.sample(names, keys) for _ in range(PASSES)]
-        return cls(names, values, passes)
+        return cls(names, values, passes, fill_order=rng.sample(names, keys))
 
 
 async def fill(store: Store, data: Data) -> None:
-    """Write every key once, in batches."""
-    keys, values = data.keys, data.values
+    """Write every key once, in batches, in an order that another seed makes another."""
+    keys, values = data.fill_order, data.values
     for start in range(0, len(keys), FILL_BATCH_KEYS):
         chunk = keys[start : start + FILL_BATCH_KEYS]
         await store.set_many({key: values[i % len(values)] for i, key in enumerate(chunk)})

@@ -7,29 +7,35 @@ and the reply is taken apart again as it comes in. Nothing waits for a bundle to
 Only like goes with like: the same operation, level and ttl, deadlines that differ by little, and
 for writes distinct keys, because all keys of a request share one stamp. A write that has to be
 repeated to the same node is repeated as the bundle that it left in, under the same id, so that the
-node recognises it; a read may leave in another one.
+node recognises it; what has to be asked anew may leave in another way.
+
+A bundle is known until the last of its members has its outcome, has been replaced or has lost its
+caller. Its id is taken when it leaves, so it is above those of its members: as long as one of them
+is open, the node is not told to forget the bundle.
 
 This module decides nothing about nodes, deadlines or repetition.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeAlias
+from itertools import accumulate
+from typing import Any, Final, TypeAlias
 
 import attrs
 
+from cluster.client._operation import Part, Request
 from cluster.core.operations import (
-    ClientReply,
-    ClientRequest,
+    Delete,
     Failure,
     Read,
     ReadReply,
-    Refused,
     Touch,
+    TouchReply,
     Write,
     WriteReply,
 )
+from cluster.errors import ProtocolError
 
-__all__ = ["Bundles"]
+__all__ = ["Bundle", "Bundles", "BundlesByNode", "apart"]
 
 KEYS_MAX: Final = 256
 """Keys of one bundle; requests with more keys than a quarter of it leave by themselves."""
@@ -37,27 +43,59 @@ KEYS_MAX: Final = 256
 BYTES_MAX: Final = 128 * 1024
 """Keys and values of one bundle, so that large values do not wait for each other."""
 
+FRAME_SHARE: Final = 4
+"""A bundle has at most this part (a quarter) of the bytes of a frame."""
+
 DEADLINE_SHARE: Final = 0.1
 """Deadlines in a bundle differ by at most this share of the time that is left."""
 
+_TYPES: Final = frozenset((Write, Delete, Read, Touch))
+_WITH_TTL: Final = frozenset((Write, Touch))
 _Kind: TypeAlias = tuple[type, int, int]
 
 
 @attrs.define(eq=False)
-class _Bundle:
-    """Requests that leave as one; member `i` has the keys from `starts[i]` to `starts[i + 1]`."""
+class Bundle:
+    """Parts that leave as one request; their keys follow each other in the order of the parts."""
 
-    request_id: int
-    first: ClientRequest
-    members: list[ClientRequest]
-    starts: list[int]
-    keys: list[bytes]
-    bodies: list[bytes]
-    taken: set[bytes]
-    size_bytes: int
+    home: "Bundles"
+    first: Any
+    """The message of the first member: a `ClientRequest`."""
     deadline: float
+    """The latest of deadlines that are close together: no member ends before its own."""
+    request_id: int = 0
+    members: list[Part] = attrs.field(factory=list)
+    keys: list[bytes] = attrs.field(factory=list)
+    bodies: list[bytes] = attrs.field(factory=list)
+    size_bytes: int = 0
+    taken: set[bytes] = attrs.field(factory=set)
+    """The keys of writes, while it is filled."""
+    open: int = 0
+    """Members that still wait for what becomes of it."""
 
-    def request(self) -> ClientRequest:
+    def fits(self, message: Any, size_bytes: int, now: float) -> bool:
+        """Whether one more request can join."""
+        if len(self.keys) + len(message.keys) > KEYS_MAX:
+            return False
+        if self.size_bytes + size_bytes > self.home.bytes_max:
+            return False
+        apart_s = abs(message.deadline - self.first.deadline)
+        if apart_s > DEADLINE_SHARE * (self.first.deadline - now):
+            return False
+        return type(message) is Read or self.taken.isdisjoint(message.keys)
+
+    def add(self, part: Part, message: Any, size_bytes: int) -> None:
+        """One more request joins."""
+        self.members.append(part)
+        self.keys += message.keys
+        self.size_bytes += size_bytes
+        self.deadline = max(self.deadline, message.deadline)
+        if type(message) is Write:
+            self.bodies += message.bodies
+        if type(message) is not Read:
+            self.taken.update(message.keys)
+
+    def request(self) -> Request:
         """The one request that stands for all members."""
         first, request_id = self.first, self.request_id
         if isinstance(first, Write):
@@ -66,125 +104,168 @@ class _Bundle:
             )
         if isinstance(first, Touch):
             return Touch(request_id, first.level, self.deadline, self.keys, first.ttl_ms)
-        return type(first)(request_id, first.level, self.deadline, self.keys)
+        kind: type[Read | Delete] = type(first)
+        return kind(request_id, first.level, self.deadline, self.keys)
+
+    def let_go(self, part: Part) -> None:
+        """A member no longer waits for what becomes of the bundle."""
+        part.bundle = None
+        self.open -= 1
+        if not self.open:
+            self.home.forget(self)
 
 
 class Bundles:
-    """The bundles of one connection to one node."""
+    """The bundles of one boot of one node, over all connections to it.
 
-    def __init__(self, new_id: Callable[[], int]) -> None:
+    Args:
+        new_id: Makes request ids, each above all before.
+        bytes_max: Keys and values of one bundle.
+    """
+
+    def __init__(self, new_id: Callable[[], int], bytes_max: int = BYTES_MAX) -> None:
+        self.bytes_max: Final = bytes_max
         self._new_id: Final = new_id
-        self._by_id: dict[int, _Bundle] = {}
-        self._left_in: dict[int, _Bundle] = {}
-        """By the id of a write: the bundle that it left in."""
+        self._by_id: dict[int, Bundle] = {}
+        self.find: Final = self._by_id.get
+        """The bundle with this id that has members who wait, or None."""
 
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def pack(self, requests: Iterable[ClientRequest], now: float) -> list[ClientRequest]:
+    def pack(self, parts: Iterable[Part], now: float) -> list[Request]:
         """The requests to send for these, in the order of the first key of each."""
-        packed: list[ClientRequest | _Bundle] = []
-        open_: dict[_Kind, _Bundle] = {}
+        packed: list[Request | Bundle] = []
+        open_: dict[_Kind, Bundle] = {}
         repeated: set[int] = set()
-        for request in requests:
-            left_in = self._left_in.get(request.request_id)
-            if left_in is not None:
-                if left_in.request_id not in repeated:
-                    repeated.add(left_in.request_id)
-                    packed.append(left_in.request())
+        for part in parts:
+            message: Any = part.message
+            if part.bundle is not None:
+                if part.bundle.request_id not in repeated:
+                    repeated.add(part.bundle.request_id)
+                    packed.append(part.bundle.request())
                 continue
-            size = _size(request)
-            if len(request.keys) > KEYS_MAX // 4 or size > BYTES_MAX // 4:
-                packed.append(request)
+            size_bytes = self._size_of(part)
+            if not size_bytes:
+                packed.append(message)
                 continue
-            kind = (type(request), request.level, getattr(request, "ttl_ms", 0))
-            bundle = open_.get(kind)
-            if bundle is None or not _fits(bundle, request, size, now):
-                bundle = open_[kind] = _start(request)
+            kind = type(message)
+            like = (kind, message.level, message.ttl_ms if kind in _WITH_TTL else 0)
+            bundle = open_.get(like)
+            if bundle is None or not bundle.fits(message, size_bytes, now):
+                bundle = open_[like] = Bundle(self, message, message.deadline)
                 packed.append(bundle)
-            _add(bundle, request, size)
-        return [self._leave(each) if isinstance(each, _Bundle) else each for each in packed]
+            bundle.add(part, message, size_bytes)
+        return [self._leave(each) if type(each) is Bundle else each for each in packed]  # type: ignore[misc] # `is` narrows only one way
 
-    def _leave(self, bundle: _Bundle) -> ClientRequest:
-        if len(bundle.members) == 1:
-            return bundle.first
-        bundle.request_id = self._new_id()
+    def forget(self, bundle: Bundle) -> None:
+        """Nobody waits for a bundle any more."""
+        self._by_id.pop(bundle.request_id, None)
+
+    def _size_of(self, part: Part) -> int:
+        """Bytes of a request that may go with others; 0 for one that leaves by itself."""
+        message: Any = part.message
+        kind = type(message)
+        if kind not in _TYPES or part.operation.alone or len(message.keys) > KEYS_MAX // 4:
+            return 0
+        size_bytes = sum(map(len, message.keys))
+        if kind is Write:
+            size_bytes += sum(map(len, message.bodies))
+        return size_bytes if size_bytes <= self.bytes_max // 4 else 0
+
+    def _leave(self, bundle: Bundle) -> Request:
+        members = bundle.members
+        if len(members) == 1:
+            request: Request = bundle.first
+            return request
         bundle.taken.clear()
+        bundle.open = len(members)
+        bundle.request_id = self._new_id()
         self._by_id[bundle.request_id] = bundle
-        if not isinstance(bundle.first, Read):
-            for member in bundle.members:
-                self._left_in[member.request_id] = bundle
+        for part in members:
+            part.bundle = bundle
         return bundle.request()
 
-    def unpack(self, reply: ClientReply) -> Sequence[ClientReply]:
-        """The replies to the members, or the reply itself if it is to no bundle."""
-        bundle = self._by_id.pop(reply.request_id, None)
-        if bundle is None:
-            return (reply,)
-        self._forget_members(bundle)
-        return _apart(bundle, reply)
 
-    def expire(self, now: float) -> None:
-        """Forget bundles whose deadline has passed: no reply to them matters any more."""
-        for bundle in [each for each in self._by_id.values() if each.deadline <= now]:
-            del self._by_id[bundle.request_id]
-            self._forget_members(bundle)
+class BundlesByNode:
+    """The bundles of every node, of its newest boot that was met.
 
-    def _forget_members(self, bundle: _Bundle) -> None:
-        for member in bundle.members:
-            self._left_in.pop(member.request_id, None)
+    Args:
+        new_id: Makes request ids, each above all before.
+    """
 
+    def __init__(self, new_id: Callable[[], int]) -> None:
+        self._new_id: Final = new_id
+        self._by_node: dict[str, tuple[int, Bundles]] = {}
 
-def _size(request: ClientRequest) -> int:
-    size = sum(map(len, request.keys))
-    return size + sum(map(len, request.bodies)) if isinstance(request, Write) else size
+    def __len__(self) -> int:
+        return sum(len(bundles) for _, bundles in self._by_node.values())
 
+    def of(self, node_id: str, boot: int, frame_bytes_max: int) -> Bundles:
+        """Those of a boot of a node: the same ones at each of its connections."""
+        known = self._by_node.get(node_id)
+        if known is not None and known[0] == boot:
+            return known[1]
+        bundles = Bundles(self._new_id, min(BYTES_MAX, frame_bytes_max // FRAME_SHARE))
+        if known is None or known[0] < boot:  # else: a connection to an older one, to be closed
+            self._by_node[node_id] = boot, bundles
+        return bundles
 
-def _start(request: ClientRequest) -> _Bundle:
-    return _Bundle(0, request, [], [0], [], [], set(), 0, request.deadline)
+    def find(self, request_id: int) -> Bundle | None:
+        """The bundle with this id, whatever node it left for."""
+        found = (bundles.find(request_id) for _, bundles in self._by_node.values())
+        return next((bundle for bundle in found if bundle is not None), None)
 
-
-def _fits(bundle: _Bundle, request: ClientRequest, size: int, now: float) -> bool:
-    if len(bundle.keys) + len(request.keys) > KEYS_MAX or bundle.size_bytes + size > BYTES_MAX:
-        return False
-    apart = abs(request.deadline - bundle.first.deadline)
-    if apart > DEADLINE_SHARE * (bundle.first.deadline - now):
-        return False
-    return isinstance(request, Read) or bundle.taken.isdisjoint(request.keys)
-
-
-def _add(bundle: _Bundle, request: ClientRequest, size: int) -> None:
-    bundle.members.append(request)
-    bundle.keys += request.keys
-    bundle.starts.append(len(bundle.keys))
-    bundle.size_bytes += size
-    if isinstance(request, Write):
-        bundle.bodies += request.bodies
-    if not isinstance(request, Read):
-        bundle.taken.update(request.keys)
-    # The latest of deadlines that are close together: none of the members ends before its own.
-    bundle.deadline = max(bundle.deadline, request.deadline)
+    def sweep(self, is_connected: Callable[[str], bool]) -> None:
+        """Let go of nodes that are gone and have no open bundle."""
+        for node_id, (_, bundles) in list(self._by_node.items()):
+            if not bundles and not is_connected(node_id):
+                del self._by_node[node_id]
 
 
-def _apart(bundle: _Bundle, reply: ClientReply) -> list[ClientReply]:
-    spans = zip(bundle.members, bundle.starts, bundle.starts[1:], strict=False)
-    if isinstance(reply, Refused):
-        return [attrs.evolve(reply, request_id=member.request_id) for member in bundle.members]
-    asked, answered, failures = reply.asked, reply.answered, reply.failures
-    replies: list[ClientReply] = []
-    for member, start, stop in spans:
-        failed = _within(failures, start, stop) if failures else []
-        number = member.request_id
-        if isinstance(reply, WriteReply):
-            again = [(i - start, s) for i, s in reply.restamped if start <= i < stop]
-            replies.append(WriteReply(number, reply.stamp, again, failed, asked, answered))
-        elif isinstance(reply, ReadReply):
-            records = reply.records[start:stop]
-            replies.append(ReadReply(number, records, failed, asked, answered))
-        else:
-            stamps = reply.stamps[start:stop]
-            replies.append(attrs.evolve(reply, request_id=number, stamps=stamps, failures=failed))
-    return replies
+def apart(bundle: Bundle, reply: Any) -> Sequence[tuple[Part, Any]]:
+    """The members of a bundle, each with its answer.
+
+    An answer that says the same of all keys is given to each of them as it is.
+
+    Raises:
+        ProtocolError: the reply does not fit the bundle.
+    """
+    members = bundle.members
+    if type(reply) is WriteReply and not reply.failures and not reply.restamped:
+        return [(part, reply) for part in members]
+    if type(reply) not in (WriteReply, ReadReply, TouchReply):
+        return [(part, reply) for part in members]
+    _check(bundle, reply)
+    sizes = (len(part.message.keys) for part in members)  # type: ignore[union-attr] # see `_TYPES`
+    starts = list(accumulate(sizes, initial=0))
+    spans = zip(members, starts, starts[1:], strict=False)
+    return [(part, _slice(reply, part.request_id, start, stop)) for part, start, stop in spans]
+
+
+def _check(bundle: Bundle, reply: Any) -> None:
+    count = len(bundle.keys)
+    named = [failure.index for failure in reply.failures]
+    answers = count
+    if type(reply) is WriteReply:
+        named += [index for index, _ in reply.restamped]
+    else:
+        answers = len(reply.records if type(reply) is ReadReply else reply.stamps)
+    if answers != count or not all(0 <= index < count for index in named):
+        kind = type(bundle.first).__name__
+        raise ProtocolError(f"a {type(reply).__name__} does not fit a {kind} of {count} keys")
+
+
+def _slice(reply: Any, request_id: int, start: int, stop: int) -> Any:
+    """The answer to the keys of one member."""
+    failures = _within(reply.failures, start, stop) if reply.failures else []
+    asked, answered = reply.asked, reply.answered
+    if type(reply) is ReadReply:
+        return ReadReply(request_id, reply.records[start:stop], failures, asked, answered)
+    if type(reply) is TouchReply:
+        return TouchReply(request_id, reply.stamps[start:stop], failures, asked, answered)
+    restamped = [(i - start, stamp) for i, stamp in reply.restamped if start <= i < stop]
+    return WriteReply(request_id, reply.stamp, restamped, failures, asked, answered)
 
 
 def _within(failures: list[Failure], start: int, stop: int) -> list[Failure]:

@@ -229,6 +229,9 @@ class Cache:
     ) -> dict[K, Stamp]:
         """Store several values, in no order and no transaction; returns their versions.
 
+        A `str` key and its UTF-8 bytes are the same key: of two such items the last one is written,
+        and both are answered with its version.
+
         Raises:
             InvalidKey: one of them is no key; nothing was written.
             InvalidValue: a value or the ttl is not allowed; nothing was written.

@@ -16,23 +16,31 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any, Final
 
-import attrs
-
+from cluster.client._bundles import Bundle, apart
 from cluster.client._flights import IN_FLIGHT_MAX, Flights
 from cluster.client._links import Link, Links, LinkState
 from cluster.client._operation import Operation
-from cluster.client._replies import REPLY_TYPES, Refusal, Replies
+from cluster.client._output import Flush, Output
+from cluster.client._replies import (
+    BEFORE_A_LOOK,
+    ONE_IS_BAD,
+    REPLY_TYPES,
+    Refusal,
+    Replies,
+    left_out,
+    refusal_of,
+)
 from cluster.client._routing import Router
 from cluster.client._session import Session
-from cluster.client._statistics import LinkStatistics, Statistics
-from cluster.core.operations import FailureCode, Settled
+from cluster.client._statistics import Statistics, of_link
+from cluster.core.operations import FailureCode, ReadReply, Refused, Settled
 from cluster.core.ring import RingView
 from cluster.core.values import CoreError
 from cluster.errors import InvalidValue, ProtocolError
 from cluster.wire.handshake import Welcome
 from cluster.wire.messages import FrameHeader, ProtocolFailure, RingState
 
-__all__ = ["ClientCore", "Flush", "Output"]
+__all__ = ["ClientCore"]
 
 SILENT_AFTER_S: Final = 1.0
 """A node that has not answered anything for so long is asked last."""
@@ -46,31 +54,6 @@ SETTLED_EVERY: Final = 256
 """Requests to a node after which it is told which outcomes it can forget."""
 
 
-@attrs.define(eq=False)
-class Output:
-    """What the driver has to do, in this order.
-
-    Attributes:
-        closes: (address, reason) of connections to close; `disconnected` is still to be called.
-        dials: addresses to dial.
-        flushes: addresses whose writer should call `flush`.
-        completed: operations whose outcomes are all there.
-    """
-
-    closes: list[tuple[str, str]] = attrs.field(factory=list)
-    dials: list[str] = attrs.field(factory=list)
-    flushes: list[str] = attrs.field(factory=list)
-    completed: list[Operation] = attrs.field(factory=list)
-
-
-@attrs.define(eq=False)
-class Flush:
-    """What leaves on one connection now: in one frame, or several if one is too small."""
-
-    header: FrameHeader
-    messages: list[Any]
-
-
 class ClientCore:
     """One session with one cluster.
 
@@ -80,6 +63,7 @@ class ClientCore:
         now: Seconds on the client's clock.
         in_flight_max: Operations that may wait at a time; further ones are `Overloaded`.
         join_frames: Whether a request may prefer an owner that has a frame about to leave.
+        bundle: Whether small requests that leave together leave as one.
     """
 
     def __init__(
@@ -90,6 +74,7 @@ class ClientCore:
         *,
         in_flight_max: int = IN_FLIGHT_MAX,
         join_frames: bool = True,
+        bundle: bool = True,
     ) -> None:
         self.session = session = Session()
         self.dirty = False
@@ -102,6 +87,7 @@ class ClientCore:
         self._links = Links(seeds, rng)
         self._router = Router(join_frames=join_frames)
         self._replies = Replies(session)
+        self._bundle = bundle
         self._late_replies = 0
         self._ring_conflicts = 0
         self._flights = Flights(
@@ -114,6 +100,7 @@ class ClientCore:
             on_done=self._complete,
             in_flight_max=in_flight_max,
         )
+        self._requests: Final = self._flights.requests
         self.submit: Final = self._flights.submit
         """Take an operation on; it comes back in `Output.completed`."""
         self._dial(now)
@@ -152,6 +139,9 @@ class ClientCore:
         superfluous = self._links.welcomed(link, welcome)
         self.value_bytes_max = welcome.value_max
         self._flights.request_bytes_max = welcome.frame_max // 2
+        if self._bundle:
+            of = self._requests.bundles.of
+            link.bundles = of(link.node_id, link.boot, welcome.frame_max)
         if superfluous is not None:
             self._close(superfluous, f"node {welcome.node_id} has another connection")
         if welcome.ring is not None:
@@ -178,15 +168,16 @@ class ClientCore:
         """
         link = self._links.get(address)
         link.gathering = False
-        parts = self._flights.fetch(link, now) if link.outbox and link.is_up else None
-        link.writing = bool(parts)
-        if not parts:
+        messages: list[Any] = []
+        if link.outbox and link.is_up:
+            messages += self._requests.fetch(link, now)
+        link.writing = bool(messages)
+        if not messages:
             return None
         self._wake_by(link.unanswered_since + SILENT_AFTER_S)
-        messages: list[Any] = [part.message for part in parts]
         if link.unsettled >= SETTLED_EVERY:
             link.unsettled = 0
-            messages.append(Settled(self._flights.settled_below()))
+            messages.append(Settled(self._requests.settled_below()))
         view = self._router.view
         epoch, digest = (view.epoch, view.digest) if view is not None else (0, 0)
         return Flush(FrameHeader(self.session.clock, epoch, digest), messages)
@@ -215,7 +206,11 @@ class ClientCore:
 
     def unsendable(self, request_id: int, reason: str) -> None:
         """A message that `flush` gave out cannot be encoded; nothing of it was sent."""
-        part = self._flights.answered(request_id)
+        bundle = self._requests.bundles.find(request_id)
+        if bundle is not None:
+            self._requests.take_apart(bundle.members)
+            return
+        part = self._requests.answered(request_id)
         if part is not None:
             for index in part.all_indices():
                 part.operation.settle(index, InvalidValue(reason))
@@ -246,24 +241,55 @@ class ClientCore:
             ring_conflicts=self._ring_conflicts,
             clock=self.session.clock,
             session_keys=len(self.session),
-            links=tuple(
-                LinkStatistics(
-                    address=link.address,
-                    node_id=link.node_id if link.is_up else "",
-                    state=link.state.name.lower(),
-                    reason=link.reason,
-                    waiting=len(link.outbox),
-                    outstanding=link.outstanding,
-                    silent=link.silent,
-                )
-                for link in self._links
-            ),
+            links=tuple(map(of_link, self._links)),
         )
 
     # ---------------------------------------------------------------- inside
 
     def _answer(self, link: Link, reply: Any, epoch: int, now: float) -> None:
-        part = self._flights.answered(reply.request_id)
+        request_id = reply.request_id
+        bundle = link.bundles.find(request_id) if link.bundles is not None else None
+        if type(reply) is Refused:
+            if bundle is not None and reply.code in ONE_IS_BAD:
+                self._requests.take_apart(bundle.members)
+                return
+            if reply.code in BEFORE_A_LOOK:
+                parts = self._requests.waiting_for(request_id) if bundle is None else bundle.members
+                refusal = refusal_of(0, reply)
+                if self._flights.repeat_refused(parts, refusal, now):
+                    self._judge(link, [refusal], now)
+                    return
+        if bundle is None:
+            self._answer_part(link, request_id, reply, epoch, now)
+        else:
+            self._answer_bundle(link, bundle, reply, epoch, now)
+
+    def _answer_bundle(
+        self, link: Link, bundle: Bundle, reply: Any, epoch: int, now: float
+    ) -> None:
+        try:
+            replies = apart(bundle, reply)
+        except ProtocolError as error:
+            text = f"node {link.node_id} answered a bundle: {error}"
+            self._close(link, text)
+            failed = Refused(bundle.request_id, FailureCode.INTERNAL, text)
+            replies = [(part, failed) for part in bundle.members]
+        # Some keys were answered: the others that are "overloaded" had no room in the reply.
+        full = type(reply) is ReadReply and len(reply.failures) < len(bundle.keys)
+        for part, its_reply in replies:
+            self._answer_part(link, part.request_id, its_reply, epoch, now, full=full)
+
+    def _answer_part(
+        self,
+        link: Link,
+        request_id: int,
+        reply: Any,
+        epoch: int,
+        now: float,
+        *,
+        full: bool = False,
+    ) -> None:
+        part = self._requests.answered(request_id)
         if part is None:
             self._late_replies += 1
             return
@@ -276,6 +302,8 @@ class ClientCore:
             code = FailureCode.INTERNAL
             refusals = [Refusal(index, code, str(error)) for index in part.all_indices()]
         if refusals:
+            if full:
+                refusals = [left_out(refusal) for refusal in refusals]
             self._judge(link, refusals, now)
             self._flights.refused(part, refusals, now)
             return

@@ -6,7 +6,7 @@ from typing import Final
 from cluster.client._operation import Operation, Part
 from cluster.errors import ClusterError, Timeout, Unavailable
 
-__all__ = ["lost_with_boot", "no_answer", "nowhere_to_ask"]
+__all__ = ["lost_with_boot", "no_answer", "nowhere_to_ask", "refused_repeat"]
 
 KEY_BYTES_SHOWN: Final = 64
 
@@ -25,6 +25,13 @@ def lost_with_boot(part: Part) -> Timeout:
     """The node restarted while it had the request."""
     what = _shown(part.operation, part.all_indices())
     return Timeout(f"{what}: node {part.link.node_id} restarted while it had it; {_UNKNOWN}")
+
+
+def refused_repeat(part: Part, said: str) -> Timeout:
+    """The node may have done the request, and refuses the repeat that would tell."""
+    what = _shown(part.operation, part.all_indices())
+    silence = f"node {part.link.node_id} gave no answer and refused the repeat"
+    return Timeout(f"{what}: {silence} ({said}); {_UNKNOWN}")
 
 
 def nowhere_to_ask(

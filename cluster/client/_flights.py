@@ -7,7 +7,8 @@ to be connected.
 
 What was sent and is no read is never sent to another node: it may be executed there, and a write
 that two nodes coordinate can be seen twice, around another. It is repeated to the same boot of the
-same node under the same id, where the repeat is recognised.
+same node under the same id, where the repeat is recognised. If that is refused, too, nothing is
+known of the first copy: it is repeated again, or given up as unknown, and never asked elsewhere.
 """
 
 import heapq
@@ -21,13 +22,20 @@ import attrs
 
 from cluster.client._budget import RetryBudget
 from cluster.client._deadlines import SWEEP_SLACK, Deadlines
-from cluster.client._explain import lost_with_boot, no_answer, nowhere_to_ask
+from cluster.client._explain import (
+    lost_with_boot,
+    no_answer,
+    nowhere_to_ask,
+    refused_repeat,
+)
 from cluster.client._links import Link, Links
-from cluster.client._operation import OPEN, ControlOperation, Operation, Part, WriteOperation
+from cluster.client._operation import OPEN, ControlOperation, Operation, Part
 from cluster.client._replies import NextStep, Refusal, next_step
-from cluster.client._routing import KEY_OVERHEAD_BYTES, KEYS_PER_REQUEST, Router
-from cluster.client._stranded import Stranded, StrandedWrites
+from cluster.client._requests import Requests
+from cluster.client._routing import Router, sizes_of
+from cluster.client._stranded import RESEND_WITHIN_S, Stranded, StrandedWrites
 from cluster.core.backoff import Backoff
+from cluster.core.operations import FailureCode
 from cluster.errors import ClusterError, Overloaded
 
 __all__ = ["IN_FLIGHT_MAX", "Flights"]
@@ -76,6 +84,7 @@ class Flights:
         in_flight_max: int = IN_FLIGHT_MAX,
     ) -> None:
         self.budget = RetryBudget(now)
+        self.requests: Final = Requests(on_gather)
         self.request_bytes_max = FRAME_BYTES_DEFAULT // 2
         self.active = 0
         """Operations in flight."""
@@ -88,14 +97,11 @@ class Flights:
         self._router = router
         self._links = links
         self._rng = rng
-        self._on_wake, self._on_gather, self._on_done = on_wake, on_gather, on_done
+        self._on_wake, self._on_done = on_wake, on_done
         self._in_flight_max = in_flight_max
-        self._parts: dict[int, Part] = {}
-        """By request id, in rising order of ids: they are added once and never again."""
-        self._last_id = 0
         self._numbers = count()
         self._deadlines = Deadlines(on_wake)
-        self._later: list[tuple[float, int, _Piece]] = []
+        self._later: list[tuple[float, int, _Piece | list[Part]]] = []
         """A heap of what was put off."""
         self._waiting: list[_Piece] = []
         self._stranded = StrandedWrites()
@@ -113,7 +119,7 @@ class Flights:
         if len(keys) == 1 and type(operation) is not ControlOperation:
             link = self._router.one(keys[0])
             if link is not None:
-                self._send(operation, None, link, ())
+                self.requests.add(operation, None, link, ())
                 return
         elif self._dispatch(operation, range(len(keys)), ()):
             return
@@ -133,31 +139,6 @@ class Flights:
 
     # ---------------------------------------------------------------- nodes
 
-    def fetch(self, link: Link, now: float) -> list[Part]:
-        """Take what waits in a link's outbox, to be sent now."""
-        known = self._parts
-        parts = [part for part in link.outbox if part.request_id in known]
-        link.outbox = []
-        if parts:
-            for part in parts:
-                part.sent = part.on_wire = True
-            link.outstanding += len(parts)
-            link.unsettled += len(parts)
-            link.unanswered_since = min(link.unanswered_since, now)
-        return parts
-
-    def settled_below(self) -> int:
-        """No request with an id below this will be repeated."""
-        return next(iter(self._parts), self._last_id + 1)
-
-    def answered(self, request_id: int) -> Part | None:
-        """The part that an answer belongs to, no longer in flight; None if nobody waits for it."""
-        part = self._parts.pop(request_id, None)
-        if part is not None and part.on_wire:
-            part.on_wire = False
-            part.link.outstanding -= 1
-        return part
-
     def concluded(self, operation: Operation) -> None:
         """An operation has got some of its outcomes."""
         if not operation.open and not operation.done:
@@ -169,7 +150,8 @@ class Flights:
         """A node has answered, but not done all of a part."""
         operation = part.operation
         left_out = [refusal.index for refusal in refusals if refusal.left_out]
-        if left_out:  # some were answered, so this comes to an end
+        if left_out:  # by itself it fits, or some of it does, so this comes to an end
+            operation.alone = True
             self._place(_Piece(operation, left_out, part.tried))
             refusals = [refusal for refusal in refusals if not refusal.left_out]
         tried = (*part.tried, part.link.boot)
@@ -188,6 +170,30 @@ class Flights:
             operation.settle(refusal.index, refusal.error())
         self.concluded(operation)
 
+    def repeat_refused(self, parts: Sequence[Part], refusal: Refusal, now: float) -> bool:
+        """A node has refused what may be a repeat; False if it is none, so that this is certain.
+
+        The front of a node refuses without a look at what the node has done. Repeats are not paid
+        from the retry budget: they are few, they back off, and without them nothing is known.
+        """
+        parts = [part for part in parts if part in self.requests]
+        if not parts or parts[0].repeat_until is None:
+            return False
+        at = now + refusal.retry_after_s + self._backoff(parts[0].operation).next_delay()
+        latest = min(parts[0].repeat_until, max(part.operation.deadline for part in parts))
+        if refusal.code is not FailureCode.DRAINING and at < latest:
+            for part in parts:
+                self.requests.take_back(part)
+                part.put_off = True
+            self._ask_later(at, parts)
+            return True
+        for part in parts:
+            self.requests.answered(part.request_id)
+            error = refused_repeat(part, refusal.message)
+            _settle_all(part.operation, part.all_indices(), error)
+            self.concluded(part.operation)
+        return True
+
     def connected(self, link: Link, now: float) -> None:
         """A node can be asked: repeat what it may have, and ask it what waits for any node."""
         stranded = self._stranded.take(link.node_id)
@@ -201,14 +207,14 @@ class Flights:
         """The connection of a link is gone; its outbox is empty, and it is routed to no more."""
         node_id, boot = link.node_id, link.boot
         stranded: list[Part] = []
-        for part in [part for part in self._parts.values() if part.link is link]:
-            part.on_wire = False
+        for part in self.requests.of_link(link):
+            part.on_wire = part.put_off = False
             if part.sent and not part.operation.moves_freely:
                 stranded.append(part)
             else:
                 if part.sent:
                     part.operation.silent_node = node_id
-                del self._parts[part.request_id]
+                self.requests.answered(part.request_id)
                 self._place(_Piece(part.operation, part.all_indices(), part.tried))
         if stranded:
             self._strand(node_id, Stranded(boot, now, stranded))
@@ -218,7 +224,7 @@ class Flights:
 
         The reads are paid for from the retry budget: the node may only be slow.
         """
-        for part in [part for part in self._parts.values() if part.link is link]:
+        for part in self.requests.of_link(link):
             operation = part.operation
             tried = (*part.tried, link.boot)
             if len(tried) >= TRIED_MAX or not self._other(tried):
@@ -227,7 +233,7 @@ class Flights:
                 if not operation.moves_freely or not self.budget.take(now):
                     continue
                 operation.silent_node = link.node_id
-            self.answered(part.request_id)
+            self.requests.answered(part.request_id)
             self._place(_Piece(operation, part.all_indices(), tried))
 
     # ---------------------------------------------------------------- time
@@ -235,8 +241,11 @@ class Flights:
     def tick(self, now: float) -> None:
         """Ask again what is due, and give up what is over."""
         while self._later and self._later[0][0] <= now:
-            _, _, piece = heapq.heappop(self._later)
-            self._place(piece)
+            _, _, due = heapq.heappop(self._later)
+            if isinstance(due, _Piece):
+                self._place(due)
+            else:
+                self._repeat([part for part in due if part.put_off])
         for operation in self._deadlines.due(now, self.active):
             self._give_up(operation, "the deadline passed")
         self._sweep()
@@ -253,22 +262,6 @@ class Flights:
         operation.done = True
         self._on_done(operation)
 
-    def _send(
-        self,
-        operation: Operation,
-        indices: Sequence[int] | None,
-        link: Link,
-        tried: tuple[int, ...],
-    ) -> None:
-        self._last_id = request_id = self._last_id + 1
-        message = operation.request(request_id, indices)
-        part = self._parts[request_id] = Part(request_id, operation, indices, message, link, tried)
-        operation.request_ids += (request_id,)
-        link.outbox.append(part)
-        if not link.gathering and not link.writing:
-            link.gathering = True
-            self._on_gather(link)
-
     def _dispatch(
         self, operation: Operation, indices: Sequence[int], tried: tuple[int, ...]
     ) -> bool:
@@ -276,13 +269,17 @@ class Flights:
         if isinstance(operation, ControlOperation):
             link = self._control_link(operation) if not tried else None
             if link is not None:
-                self._send(operation, None, link, tried)
+                self.requests.add(operation, None, link, tried)
             return link is not None
         batches = self._router.plan(
-            operation.keys, indices, self._sizes(operation), self.request_bytes_max, tried
+            operation.keys,
+            indices,
+            sizes_of(operation, self.request_bytes_max),
+            self.request_bytes_max,
+            tried,
         )
         for batch in batches:
-            self._send(operation, batch.indices, batch.link, tried)
+            self.requests.add(operation, batch.indices, batch.link, tried)
         return bool(batches)
 
     def _control_link(self, operation: ControlOperation) -> Link | None:
@@ -292,20 +289,6 @@ class Flights:
         return next(
             (link for link in self._links.up if wanted in (link.node_id, link.address)), None
         )
-
-    def _sizes(self, operation: Operation) -> list[int]:
-        """Bytes per key, or nothing if all of them fit into one request anyway."""
-        keys = operation.keys
-        bodies = operation.bodies if isinstance(operation, WriteOperation) else ()
-        total = sum(map(len, keys)) + sum(map(len, bodies)) + KEY_OVERHEAD_BYTES * len(keys)
-        if total <= self.request_bytes_max and len(keys) <= KEYS_PER_REQUEST:
-            return []
-        if not bodies:
-            return [len(key) + KEY_OVERHEAD_BYTES for key in keys]
-        return [
-            len(key) + len(body) + KEY_OVERHEAD_BYTES
-            for key, body in zip(keys, bodies, strict=True)
-        ]
 
     def _place(self, piece: _Piece) -> None:
         """Send keys that are with no node, or let them wait for one."""
@@ -324,17 +307,23 @@ class Flights:
 
     def _put_off(self, operation: Operation, refusals: list[Refusal], now: float) -> bool:
         """Ask again later; False if the deadline or the retry budget forbids it."""
-        if operation.backoff is None:
-            operation.backoff = Backoff(RETRY_BACKOFF_FIRST_S, RETRY_BACKOFF_MAX_S, self._rng)
         told_s = max(refusal.retry_after_s for refusal in refusals)
-        at = now + told_s + operation.backoff.next_delay()
+        at = now + told_s + self._backoff(operation).next_delay()
         if at >= operation.deadline or not self.budget.take(now):
             return False
         piece = _Piece(operation, [refusal.index for refusal in refusals], ())
-        heapq.heappush(self._later, (at, next(self._numbers), piece))
-        self._on_wake(at)
+        self._ask_later(at, piece)
         self.put_off += len(refusals)
         return True
+
+    def _ask_later(self, at: float, what: _Piece | list[Part]) -> None:
+        heapq.heappush(self._later, (at, next(self._numbers), what))
+        self._on_wake(at)
+
+    def _backoff(self, operation: Operation) -> Backoff:
+        if operation.backoff is None:
+            operation.backoff = Backoff(RETRY_BACKOFF_FIRST_S, RETRY_BACKOFF_MAX_S, self._rng)
+        return operation.backoff
 
     def _strand(self, node_id: str, stranded: Stranded) -> None:
         link = self._links.node(node_id)
@@ -345,25 +334,29 @@ class Flights:
 
     def _resend(self, stranded: Stranded, link: Link, now: float) -> None:
         """Repeat to the same boot; tell the callers if that boot is gone."""
-        parts = [part for part in stranded.parts if part.request_id in self._parts]
-        same = stranded.may_be_repeated(link.boot, now)
-        for part in parts:
-            if same:
+        parts = [part for part in stranded.parts if part in self.requests]
+        if stranded.may_be_repeated(link.boot, now):
+            for part in parts:
                 part.link = link
-                self.resent += 1
-                link.outbox.append(part)
-            else:
-                del self._parts[part.request_id]
-                _settle_all(part.operation, part.all_indices(), lost_with_boot(part))
-                self.concluded(part.operation)
-        if same and parts and not link.gathering and not link.writing:
-            link.gathering = True
-            self._on_gather(link)
+                part.repeat_until = stranded.since + RESEND_WITHIN_S
+            self._repeat(parts)
+            return
+        for part in parts:
+            self.requests.answered(part.request_id)
+            _settle_all(part.operation, part.all_indices(), lost_with_boot(part))
+            self.concluded(part.operation)
+
+    def _repeat(self, parts: Sequence[Part]) -> None:
+        """Send again to the same boot, which their links lead to, what is still wanted."""
+        for part in [part for part in parts if part in self.requests]:
+            part.put_off = False
+            self.resent += 1
+            self.requests.put(part)
 
     def _give_up(self, operation: Operation, why: str) -> None:
         """Tell the caller what is known about every key that has no outcome."""
         for request_id in operation.request_ids:
-            part = self.answered(request_id)
+            part = self.requests.answered(request_id)
             if part is not None and part.sent:
                 _settle_all(operation, part.all_indices(), no_answer(part, why))
         left = [index for index, outcome in enumerate(operation.outcomes) if outcome is OPEN]
@@ -374,13 +367,14 @@ class Flights:
 
     def _drop_parts(self, operation: Operation) -> None:
         for request_id in operation.request_ids:
-            self.answered(request_id)
+            self.requests.answered(request_id)
 
     def _sweep(self) -> None:
         """Let go of pieces whose callers are gone."""
         if len(self._waiting) > 2 * self.active + SWEEP_SLACK or not self.active:
             self._waiting = [piece for piece in self._waiting if not piece.operation.done]
-        self._stranded.sweep(lambda part: part.request_id in self._parts)
+        self._stranded.sweep(lambda part: part in self.requests)
+        self.requests.bundles.sweep(lambda node_id: self._links.node(node_id) is not None)
 
 
 def _settle_all(operation: Operation, indices: Sequence[int], error: ClusterError) -> None:

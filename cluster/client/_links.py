@@ -22,6 +22,7 @@ from cluster.core.ring import RingView
 from cluster.wire.handshake import Welcome
 
 if TYPE_CHECKING:
+    from cluster.client._bundles import Bundles
     from cluster.client._operation import Part
 
 __all__ = ["Link", "LinkState", "Links"]
@@ -66,6 +67,8 @@ class Link:
     silent: bool = False
     """Unanswered for so long that others are asked first."""
 
+    bundles: "Bundles | None" = None
+    """Those of the node in this boot, which outlive the connection; None: nothing is bundled."""
     outbox: "list[Part]" = attrs.field(factory=list)
     """Requests that the driver has not fetched yet."""
     gathering: bool = False

@@ -21,6 +21,7 @@ from cluster.core.values import Level
 from cluster.wire.control import ControlRequest
 
 if TYPE_CHECKING:
+    from cluster.client._bundles import Bundle
     from cluster.client._links import Link
 
 __all__ = [
@@ -75,6 +76,8 @@ class Operation:
     epoch: int = attrs.field(init=False, default=0)
     done: bool = attrs.field(init=False, default=False)
     """All outcomes are there, or the caller has left."""
+    alone: bool = attrs.field(init=False, default=False)
+    """Its requests are not bundled with others (any more)."""
     waiter: Any = attrs.field(init=False, default=None)
     """The driver's own: who waits for it."""
 
@@ -171,6 +174,14 @@ class Part:
     """Whether it may have left this process, on this connection or an earlier one."""
     on_wire: bool = False
     """Whether it is counted in the link's `outstanding`."""
+    bundle: "Bundle | None" = None
+    """What it left in, with others; to be repeated as that."""
+    repeat_until: float | None = None
+    """Not None: it is being repeated, so that a refusal says nothing of the first copy; the node
+    recognises repeats until then, at least.
+    """
+    put_off: bool = False
+    """Its repeat was refused and is to be made again."""
 
     def index_of(self, position: int) -> int:
         """Index in the operation of the key at a position of the message."""

@@ -33,7 +33,32 @@ from cluster.core.values import Level
 from cluster.errors import ClusterError, ProtocolError, Unavailable, error_for
 from cluster.wire.control import ControlReply, ControlRequest
 
-__all__ = ["REPLY_TYPES", "NextStep", "Refusal", "Replies", "next_step"]
+__all__ = [
+    "BEFORE_A_LOOK",
+    "ONE_IS_BAD",
+    "REPLY_TYPES",
+    "NextStep",
+    "Refusal",
+    "Replies",
+    "left_out",
+    "next_step",
+    "refusal_of",
+]
+
+ONE_IS_BAD: Final = frozenset((FailureCode.INVALID, FailureCode.VALUE_TOO_LARGE))
+"""Refusals of a whole request that one bad key or value is enough for."""
+BEFORE_A_LOOK: Final = frozenset(
+    (
+        FailureCode.OVERLOADED,
+        FailureCode.UNAVAILABLE,
+        FailureCode.NOT_OWNER,
+        FailureCode.DRAINING,
+        FailureCode.CLOCK_SKEW,
+    )
+)
+"""Refusals that a node may give without a look at what it has done: they say nothing of an earlier
+copy of the same request.
+"""
 
 _MS_PER_S: Final = 1000
 _KEY_SHOWN_BYTES: Final = 64
@@ -203,7 +228,7 @@ class Replies:
                 part.operation.settle(index, record)
         if len(refusals) == len(keys):
             return list(refusals.values())
-        return [_left_out(refusal) for refusal in refusals.values()]
+        return [left_out(refusal) for refusal in refusals.values()]
 
     def _touched(self, part: Part, reply: TouchReply) -> list[Refusal]:
         operation, keys = part.operation, part.message.keys  # type: ignore[union-attr] # a Touch
@@ -220,18 +245,20 @@ class Replies:
         return list(failures.values())
 
 
-def _left_out(refusal: Refusal) -> Refusal:
+def left_out(refusal: Refusal) -> Refusal:
     """Overloaded for some keys and not for others: there was no room in the reply."""
     if refusal.code is FailureCode.OVERLOADED:
         return attrs.evolve(refusal, left_out=True)
     return refusal
 
 
+def refusal_of(index: int, reply: Refused) -> Refusal:
+    """What the refusal of a whole request says about one of its keys."""
+    return Refusal(index, reply.code, reply.message, reply.retry_after_ms / _MS_PER_S)
+
+
 def _refused(part: Part, reply: Refused) -> list[Refusal]:
-    retry_after_s = reply.retry_after_ms / _MS_PER_S
-    return [
-        Refusal(index, reply.code, reply.message, retry_after_s) for index in part.all_indices()
-    ]
+    return [refusal_of(index, reply) for index in part.all_indices()]
 
 
 def _control(part: Part, reply: ControlReply) -> list[Refusal]:

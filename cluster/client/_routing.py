@@ -17,10 +17,11 @@ from typing import Final
 import attrs
 
 from cluster.client._links import Link
+from cluster.client._operation import Operation, WriteOperation
 from cluster.core.ring import RingView
 from cluster.core.values import hash_of
 
-__all__ = ["KEYS_PER_REQUEST", "Batch", "Router", "split"]
+__all__ = ["KEYS_PER_REQUEST", "Batch", "Router", "sizes_of", "split"]
 
 KEYS_PER_REQUEST: Final = 1_000
 """Keys in one message: what a node works through without letting others wait for milliseconds."""
@@ -168,6 +169,20 @@ class Router:
             return dict.fromkeys(groups)
         owners = self.view.table.group_owners
         return {group: None for group in groups if link.node_id in owners(group)}
+
+
+def sizes_of(operation: Operation, bytes_max: int) -> list[int]:
+    """Bytes per key, or nothing if all of them fit into one request anyway."""
+    keys = operation.keys
+    bodies = operation.bodies if isinstance(operation, WriteOperation) else ()
+    total = sum(map(len, keys)) + sum(map(len, bodies)) + KEY_OVERHEAD_BYTES * len(keys)
+    if total <= bytes_max and len(keys) <= KEYS_PER_REQUEST:
+        return []
+    if not bodies:
+        return [len(key) + KEY_OVERHEAD_BYTES for key in keys]
+    return [
+        len(key) + len(body) + KEY_OVERHEAD_BYTES for key, body in zip(keys, bodies, strict=True)
+    ]
 
 
 def split(indices: Sequence[int], sizes: Sequence[int], bytes_max: int) -> list[Sequence[int]]:

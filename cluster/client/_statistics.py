@@ -2,7 +2,9 @@
 
 import attrs
 
-__all__ = ["LinkStatistics", "Statistics"]
+from cluster.client._links import Link
+
+__all__ = ["LinkStatistics", "Statistics", "of_link"]
 
 
 @attrs.frozen(kw_only=True)
@@ -59,3 +61,16 @@ class Statistics:
     clock: int
     session_keys: int
     links: tuple[LinkStatistics, ...]
+
+
+def of_link(link: Link) -> LinkStatistics:
+    """The figures of one address."""
+    return LinkStatistics(
+        address=link.address,
+        node_id=link.node_id if link.is_up else "",
+        state=link.state.name.lower(),
+        reason=link.reason,
+        waiting=len(link.outbox),
+        outstanding=link.outstanding,
+        silent=link.silent,
+    )

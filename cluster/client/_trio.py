@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import trio
 
-from cluster.client._core import ClientCore, Flush
+from cluster.client._core import ClientCore
 from cluster.client._operation import Operation
+from cluster.client._output import Flush
 from cluster.environment import Environment
 from cluster.errors import ConnectionLost, HandshakeRefused, ProtocolError, Unavailable
 from cluster.net.base import CLOSE_PROTOCOL_ERROR, Connection

@@ -62,7 +62,7 @@ class HybridClock:
 
     @property
     def last(self) -> int:
-        """The highest reading given out or observed; 0 at first. Sent along with every frame."""
+        """The highest reading given out or observed; 0 at first."""
         return self._last
 
     def tick(self, wall_ms: int) -> int:
@@ -92,7 +92,6 @@ class HybridClock:
             return ClockSkewed(remote_ms, wall_ms, self.offset_max_ms)
         self._last = hlc
         return None
-
 
     def observe_client(self, hlc: int, wall_ms: int) -> None:
         """Takes note of what a client has seen: `observe`, but at most half as far ahead.

@@ -9,7 +9,11 @@ Nobody is ever forgotten or declared dead here: known members are dialled for ev
 whose node is not linked (a machine may come back under the same name at another address). A failure
 detector that probes can take the place of this class: it says the same things.
 
-This module knows no ring: who is reachable changes routing, never ownership.
+What a node says of itself counts more than what others say of it: hearsay never moves a member that
+can be reached, never undoes what the member said in the same or a later boot, and is ignored where
+it makes no sense.
+
+This module decides nothing about the ring: who is reachable changes routing, never ownership.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,12 +21,17 @@ from typing import Final
 
 import attrs
 
-from cluster.core.values import BootId, CoreError, NodeId, check_node_id
+from cluster.core.clock import OFFSET_MAX_MS_DEFAULT
+from cluster.core.ring import RingMember
+from cluster.core.values import COUNTER_BITS, BootId, CoreError, NodeId
 
 __all__ = ["MemberEntry", "MembershipOutput", "StaticMembership", "Status"]
 
 MEMBERS_MAX: Final = 256
 """Members that are remembered; more are refused and counted."""
+
+BOOT_SLACK_MS: Final = 60_000
+"""How far, beyond the clock offset, a boot that is hearsay may be ahead of the own wall clock."""
 
 
 @attrs.frozen
@@ -66,6 +75,8 @@ class MembershipOutput:
 @attrs.define
 class _Peer:
     entry: MemberEntry
+    own_word: BootId | None = None
+    """The boot in which the member said of itself what is in `entry`, or more; None: hearsay."""
     link: tuple[str, BootId] | None = None
     """Address and boot of the link that is up, from here to there."""
     session: BootId | None = None
@@ -82,51 +93,64 @@ class _Peer:
 class StaticMembership:
     """The members that one node knows. Invariant: `dialled` holds the addresses with a link."""
 
-    def __init__(self, own: MemberEntry, seeds: Sequence[str]) -> None:
+    def __init__(
+        self,
+        own: MemberEntry,
+        seeds: Sequence[str],
+        clock_offset_max_ms: int = OFFSET_MAX_MS_DEFAULT,
+    ) -> None:
         self._own = own
+        self._boot_ahead_max_ms: Final = clock_offset_max_ms + BOOT_SLACK_MS
         self._seeds: Final = tuple(dict.fromkeys(seeds))
         self._peers: dict[NodeId, _Peer] = {}
         self._seed_of: dict[str, NodeId] = {}
         self._myself: set[str] = {own.address}
         self.dialled: dict[str, None] = {}
         self.refused = 0
-        """Introductions that were malformed or one too many."""
+        """Introductions that were malformed, made no sense or were one too many."""
 
     def start(self) -> MembershipOutput:
         """Dial the seeds."""
         return self._output()
 
-    def introduced(self, sender: NodeId, entries: Iterable[MemberEntry]) -> MembershipOutput:
+    def introduced(
+        self, sender: NodeId, entries: Iterable[MemberEntry], wall_ms: int
+    ) -> MembershipOutput:
         """Members were named by a peer; the newest boot of a member says where it is.
 
-        Of one boot, what a member says of itself counts more than what others say of it.
+        Args:
+            sender: who names them; what it says of itself is no hearsay.
+            entries: the members.
+            wall_ms: own wall clock, against which boots are judged.
         """
         news = False
         for entry in entries:
-            news |= self._introduce(entry, first_hand=entry.id == sender)
+            first_hand = entry.id == sender
+            boot_ahead_ms = (entry.boot >> COUNTER_BITS) - wall_ms
+            if not first_hand and boot_ahead_ms > self._boot_ahead_max_ms:
+                self.refused += 1
+            else:
+                news |= self._introduce(entry, first_hand=first_hand)
         return self._output(news=news)
 
     def _introduce(self, entry: MemberEntry, *, first_hand: bool) -> bool:
         if entry.id == self._own.id:
             return False
         peer = self._peers.get(entry.id)
-        if peer is not None:
-            if entry.boot < peer.entry.boot or entry == peer.entry:
-                return False
-            if entry.boot == peer.entry.boot and not first_hand:
-                return False
-            peer.entry = entry
+        if not _is_sound(entry) or (peer is None and len(self._peers) >= MEMBERS_MAX):
+            self.refused += 1
+            return False
+        if peer is None:
+            self._peers[entry.id] = _Peer(entry, entry.boot if first_hand else None)
             return True
-        try:
-            check_node_id(entry.id)
-        except CoreError:
-            self.refused += 1
+        if first_hand:
+            if peer.own_word is not None and entry.boot < peer.own_word:
+                return False
+            peer.own_word = entry.boot
+        elif entry.boot <= peer.entry.boot or peer.way is not None:
             return False
-        if len(self._peers) >= MEMBERS_MAX or not entry.address:
-            self.refused += 1
-            return False
-        self._peers[entry.id] = _Peer(entry)
-        return True
+        news, peer.entry = entry != peer.entry, entry
+        return news
 
     def linked(self, address: str, node: NodeId, boot: BootId) -> MembershipOutput:
         """The link to an address is up, and this node in this boot is at its other end."""
@@ -222,3 +246,12 @@ class StaticMembership:
                 up.append((node, way[1], way[0]))
             peer.told = way
         return MembershipOutput(hang_up, dial, tuple(down), tuple(up), news)
+
+
+def _is_sound(entry: MemberEntry) -> bool:
+    """Whether the member could be in a ring: there is an address to dial, and so on."""
+    try:
+        RingMember(entry.id, entry.address, entry.weight, entry.zone)
+    except CoreError:
+        return False
+    return True

@@ -60,7 +60,7 @@ class FailureCode(enum.IntEnum):
     DRAINING = 5
     """The node is leaving; nothing was attempted."""
     NOT_OWNER = 6
-    """The node asked does not own the key in its ring; nothing was attempted."""
+    """The node asked has another ring than the one who asks; nothing was attempted."""
     INVALID = 7
     """A key, value, ttl or level is out of its limits; nothing was attempted."""
     VALUE_TOO_LARGE = 8

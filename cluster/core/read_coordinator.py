@@ -39,18 +39,17 @@ class ReadCoordinator:
 
     # ------------------------------------------------------------------ requests
 
-    def submit(self, request: Pending, groups: Mapping[int, Sequence[int]], need: int = 0) -> None:
+    def submit(self, request: Pending, groups: Mapping[int, Sequence[int]]) -> None:
         """Put the keys of a request into rounds that leave with the next `flush`.
 
         Args:
             request: gets one part per round; keys of groups with too few reachable owners fail.
             groups: indices of the request's keys by group of partitions.
-            need: answers to wait for; 0: what the level says.
         """
         request.records = [None] * len(request.keys)
         for group, indices in groups.items():
             route = self._x.routes.route(group)
-            needed = need or route.needed[request.level]
+            needed = route.needed[request.level]
             if route.reachable < needed:
                 request.asked, request.answered = len(route.owners), 0
                 self._fail(request, indices, needed, len(route.owners), route.reachable)

@@ -1,11 +1,11 @@
-"""Records: one `bytes` object per key, the same in memory, on the wire, in hints and transfers.
+"""Records: one `bytes` object per key, the same in memory and on the wire.
 
     hlc (8, big-endian) | boot id (8) | flags (1) | [expiry, wall ms (8), only if EXPIRES] | value
 
 The first 16 bytes are the stamp. The flags are, from the top: TOMBSTONE, EXPIRES, LINEARIZABLE, two
 bits that must be zero, and three bits of encoding. A tombstone is 17 bytes long: no encoding, no
 expiry, no value. An expired record may drop its value and becomes GONE (25 bytes): it keeps stamp
-and expiry, and with them its place in digests.
+and expiry, and with them its version.
 
 **Why merge is max.** Two replicas keep the record of the higher stamp; at equal stamps a tombstone
 over a value, an expiring record over one that is not, the one with the higher (linearizable,

@@ -1,7 +1,7 @@
 """The replica: merges what coordinators send into the own copy, and answers what it holds.
 
-It refuses what it does not own in its ring (a write is never acknowledged and dropped), what is
-stamped too far ahead of its clock, and what its own clock says is over.
+It refuses whoever names another ring than its own (a write is never acknowledged and dropped), and
+what is malformed or stamped too far ahead of its clock. What is past its deadline it lets go of.
 """
 
 from typing import Final

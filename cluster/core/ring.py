@@ -15,7 +15,14 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 import xxhash
 
-from cluster.core.placement import PLACEMENT_VERSION, Member, Table, place
+from cluster.core.placement import (
+    PLACEMENT_VERSION,
+    WEIGHT_MAX,
+    WEIGHT_MIN,
+    Member,
+    Table,
+    place,
+)
 from cluster.core.values import (
     CoreError,
     NodeId,
@@ -28,10 +35,13 @@ from cluster.core.values import (
 FIRST_EPOCH: Final = 1
 EPOCH_MAX: Final = (1 << 63) - 1
 MEMBERS_MAX: Final = 256
-ADDRESS_CHARS_MAX: Final = 300
+HOST_CHARS_MAX: Final = 253
+PORT_MAX: Final = 65_535
 ZONE_CHARS_MAX: Final = 64
 
-_ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.%A-Za-z_-]+\]|[^\s:\[\]]+):[0-9]{1,5}")
+_ADDRESS: Final = re.compile(
+    r"(\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?\]|[A-Za-z0-9._-]+):([0-9]{1,5})"
+)
 _ZONE: Final = re.compile(rf"[A-Za-z0-9._:-]{{0,{ZONE_CHARS_MAX}}}")
 
 Phase: TypeAlias = Literal["stable"]
@@ -42,6 +52,18 @@ RingWire: TypeAlias = tuple[int, str, int, int, tuple[tuple[str, str, float, str
 
 class InvalidRingError(CoreError):
     """Raised for a ring or a member that is malformed or beyond a limit."""
+
+
+def check_address(address: Any) -> str:
+    """Returns `address` if it can be dialled: `host:port` or `[ipv6]:port`, no longer than a name.
+
+    Raises:
+        InvalidRingError: it is anything else.
+    """
+    match = _ADDRESS.fullmatch(address) if type(address) is str else None
+    if match is None or len(match[1]) > HOST_CHARS_MAX or not 0 < int(match[2]) <= PORT_MAX:
+        raise InvalidRingError(f"not a host:port to dial: {address!r:.80}")
+    return match[0]
 
 
 @attrs.frozen
@@ -67,14 +89,15 @@ class RingMember:
 
     def __attrs_post_init__(self) -> None:
         check_node_id(self.id)
-        if (
-            type(self.address) is not str
-            or len(self.address) > ADDRESS_CHARS_MAX
-            or _ADDRESS.fullmatch(self.address) is None
-        ):
-            raise InvalidRingError(f"{self.id}: not a host:port: {self.address!r:.80}")
-        if type(self.weight) is not float:
-            raise InvalidRingError(f"{self.id}: a weight is a float, not {self.weight!r:.80}")
+        try:
+            check_address(self.address)
+        except InvalidRingError as error:
+            raise InvalidRingError(f"{self.id}: {error}") from None
+        if type(self.weight) is not float or not WEIGHT_MIN <= self.weight <= WEIGHT_MAX:
+            raise InvalidRingError(
+                f"{self.id}: a weight is a float from {WEIGHT_MIN} to {WEIGHT_MAX}, "
+                f"not {self.weight!r:.80}"
+            )
         if type(self.zone) is not str or _ZONE.fullmatch(self.zone) is None:
             raise InvalidRingError(
                 f"{self.id}: a zone has at most {ZONE_CHARS_MAX} letters, digits, '.', '_', ':' "
@@ -87,8 +110,10 @@ def _by_id(members: Iterable[RingMember]) -> tuple[RingMember, ...]:
 
 
 @attrs.frozen
-class RingView:
-    """The ring at one epoch. Making one takes milliseconds, asking it a fraction of a microsecond.
+class RingOutline:
+    """What a ring says, before it is worked out who owns what: checked, and made at no cost.
+
+    Whoever hears of a ring judges it by this first; placing the owners of a large one takes long.
 
     Raises:
         InvalidRingError: A field is malformed or beyond its limit.
@@ -108,48 +133,34 @@ class RingView:
 
     phase: Phase = "stable"
 
-    table: Table = attrs.field(init=False, eq=False, repr=False)
-
-    shift: int = attrs.field(init=False, eq=False, repr=False)
-    """A key's hash shifted right by this is its partition."""
-
-    quorum_size: int = attrs.field(init=False, eq=False, repr=False)
-    """Owners of a partition that make a quorum, alive or not."""
-
     digest: int = attrs.field(init=False, eq=False)
     """64 bits over all that decides ownership. Addresses do not: a member may move."""
 
     def __attrs_post_init__(self) -> None:
         _check(self)
-        table = _table_of(self)
-        object.__setattr__(self, "table", table)
-        object.__setattr__(self, "shift", partition_shift(self.virtual_nodes))
-        object.__setattr__(self, "quorum_size", quorum(len(table.rows[0])))
         object.__setattr__(self, "digest", _digest_of(self))
-
-    def partition_of(self, key: bytes) -> int:
-        """Say which partition a key belongs to."""
-        return partition_of(key, self.shift)
-
-    def owners_of(self, key: bytes) -> tuple[NodeId, ...]:
-        """Name the owners of a key, the primary first."""
-        return self.table.rows[partition_of(key, self.shift)]
-
-    def group_of(self, partition: int) -> int:
-        """Say which group a partition is in; partitions of a group have the same owners."""
-        return self.table.groups[partition]
 
     def member(self, node_id: NodeId) -> RingMember | None:
         """Find a member by its id."""
         return next((member for member in self.members if member.id == node_id), None)
 
     def as_wire(self) -> RingWire:
-        """Describe the view by tuples, strings and numbers alone."""
+        """Describe the ring by tuples, strings and numbers alone."""
         members = tuple((m.id, m.address, m.weight, m.zone) for m in self.members)
         return (self.epoch, self.phase, self.virtual_nodes, self.replication_factor, members)
 
+    def view(self) -> "RingView":
+        """Work out who owns what.
+
+        Raises:
+            InvalidRingError: There are no members, or two of one id, or a number is out of range.
+        """
+        return RingView(
+            self.epoch, self.members, self.virtual_nodes, self.replication_factor, self.phase
+        )
+
     @classmethod
-    def from_wire(cls, wire: Any) -> "RingView":
+    def from_wire(cls, wire: Any) -> "RingOutline":
         """Read what `as_wire` made. Lists may stand for tuples, further fields are ignored.
 
         Raises:
@@ -168,13 +179,69 @@ class RingView:
         )
 
 
+@attrs.frozen
+class RingView(RingOutline):
+    """The ring at one epoch. Making one takes milliseconds, asking it a fraction of a microsecond.
+
+    Raises:
+        InvalidRingError: A field is malformed or beyond its limit.
+    """
+
+    table: Table = attrs.field(init=False, eq=False, repr=False)
+
+    shift: int = attrs.field(init=False, eq=False, repr=False)
+    """A key's hash shifted right by this is its partition."""
+
+    quorum_size: int = attrs.field(init=False, eq=False, repr=False)
+    """Owners of a partition that make a quorum, alive or not."""
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        table = _table_of(self)
+        object.__setattr__(self, "table", table)
+        object.__setattr__(self, "shift", partition_shift(self.virtual_nodes))
+        object.__setattr__(self, "quorum_size", quorum(len(table.rows[0])))
+
+    def partition_of(self, key: bytes) -> int:
+        """Say which partition a key belongs to."""
+        return partition_of(key, self.shift)
+
+    def owners_of(self, key: bytes) -> tuple[NodeId, ...]:
+        """Name the owners of a key, the primary first."""
+        return self.table.rows[partition_of(key, self.shift)]
+
+    def group_of(self, partition: int) -> int:
+        """Say which group a partition is in; partitions of a group have the same owners."""
+        return self.table.groups[partition]
+
+    @classmethod
+    def from_wire(cls, wire: Any, shape: tuple[int, int] | None = None) -> "RingView":
+        """Read what `as_wire` made, and work out who owns what.
+
+        Args:
+            wire: Lists may stand for tuples, further fields are ignored.
+            shape: Virtual nodes and replication factor that it must have; None: any.
+
+        Raises:
+            InvalidRingError: It is anything else.
+            InvalidNodeIdError: The id of a member is malformed.
+        """
+        outline = RingOutline.from_wire(wire)
+        theirs = (outline.virtual_nodes, outline.replication_factor)
+        if shape is not None and theirs != shape:
+            raise InvalidRingError(
+                f"a ring of virtual nodes and replication factor {theirs}, not {shape}"
+            )
+        return outline.view()
+
+
 def _fields(wire: Any, count: int, what: str) -> tuple[Any, ...]:
     if type(wire) not in {list, tuple} or len(wire) < count:
         raise InvalidRingError(f"{what} is a list of {count} fields, not {wire!r:.80}")
     return tuple(wire[:count])
 
 
-def _check(view: RingView) -> None:
+def _check(view: RingOutline) -> None:
     """Check types and limits, but for those that `place` checks."""
     if type(view.epoch) is not int or not FIRST_EPOCH <= view.epoch <= EPOCH_MAX:
         raise InvalidRingError(f"a ring's epoch is a number from 1, not {view.epoch!r:.80}")
@@ -197,7 +264,7 @@ def _table_of(view: RingView) -> Table:
         raise InvalidRingError(f"no ring: {error}") from error
 
 
-def _digest_of(view: RingView) -> int:
+def _digest_of(view: RingOutline) -> int:
     """Hash a text that is the same on every machine and that no other ring has."""
     head = (
         f"{PLACEMENT_VERSION} {view.epoch} {view.phase} "

@@ -2,11 +2,12 @@
 
 A node founds a ring when it is told how many members to wait for and has met them all: every
 founder sorts the same members into the same first view, so that they need not talk about it.
-Otherwise it takes over the view of another; the higher epoch wins. A node that is told of no
-members to wait for never founds.
+Otherwise it takes over the view of a member of it. A node that is told of no members to wait for
+never founds.
 
-Two different views of one epoch are a conflict. It is reported and never merged, because neither
-side can say which owners hold the acknowledged writes.
+Once there is a view it stays: rings do not change yet, so another one, of whatever epoch, is a
+conflict. It is reported and never merged, because neither side can say which owners hold the
+acknowledged writes.
 
 A member's address is no matter of agreement: what a member says of itself wins over what a view
 says of it.
@@ -14,7 +15,7 @@ says of it.
 
 import attrs
 
-from cluster.core.ring import FIRST_EPOCH, MEMBERS_MAX, RingMember, RingView
+from cluster.core.ring import FIRST_EPOCH, MEMBERS_MAX, RingMember, RingOutline, RingView
 from cluster.core.values import NodeId
 
 NO_EPOCH = 0
@@ -41,7 +42,7 @@ class RingOutput:
 class RingState:
     """The ring as far as one node knows it.
 
-    Invariant: the epoch of `view` never falls, and its digest never changes within an epoch.
+    Invariant: epoch and digest of `view` never change.
     """
 
     def __init__(
@@ -117,22 +118,32 @@ class RingState:
 
     def hear(self, sender: NodeId, epoch: int, digest: int) -> RingOutput:
         """Compare the ring of another node, as named in its frames, with the own one."""
-        if epoch == self.epoch and digest != self.digest:
-            return RingOutput(conflict=self._conflict_with(sender, digest))
+        if self.view is not None and epoch != NO_EPOCH and digest != self.digest:
+            return RingOutput(conflict=self._conflict_with(sender, epoch, digest))
         return RingOutput(ask=epoch > self.epoch, tell=epoch < self.epoch)
 
-    def learn(self, sender: NodeId, view: RingView) -> RingOutput:
-        """Take over the view of another node if it is newer."""
-        if view.epoch <= self.epoch:
-            return self.hear(sender, view.epoch, view.digest)
-        theirs = (view.virtual_nodes, view.replication_factor)
+    def learn(self, sender: NodeId, ring: RingOutline) -> RingOutput:
+        """Take over the ring of another node, if there is none yet and that node is in it.
+
+        Args:
+            sender: Who says so; this node itself, if it held that ring before.
+            ring: Not placed before it is accepted.
+
+        Raises:
+            InvalidRingError: It is none; see `RingOutline.view`.
+        """
+        if self.view is not None:
+            return self.hear(sender, ring.epoch, ring.digest)
+        if sender != self._own.id and ring.member(sender) is None:
+            return RingOutput(conflict=f"{sender} sent a ring that it is not in: not taken over")
+        theirs = (ring.virtual_nodes, ring.replication_factor)
         ours = (self._virtual_nodes, self._replication_factor)
         if theirs != ours:
             return RingOutput(
                 conflict=f"{sender} has a ring of virtual_nodes and replication_factor {theirs}, "
                 f"but this node is configured for {ours}"
             )
-        self.view = view
+        self.view = view = ring.view()
         return RingOutput(changed=self._readdressed() or view)
 
     def _found(self) -> RingView | None:
@@ -174,8 +185,9 @@ class RingState:
             f"the ring of epoch {self.epoch} has weight {known.weight} and zone {known.zone!r}"
         )
 
-    def _conflict_with(self, sender: NodeId, digest: int) -> str:
+    def _conflict_with(self, sender: NodeId, epoch: int, digest: int) -> str:
         return (
-            f"{sender} has another ring of epoch {self.epoch}: digest {digest:016x}, "
-            f"not {self.digest:016x}; the two were founded apart and do not share data"
+            f"{sender} has another ring: epoch {epoch}, digest {digest:016x}, "
+            f"not epoch {self.epoch}, digest {self.digest:016x}; the two were founded apart and do "
+            f"not share data"
         )

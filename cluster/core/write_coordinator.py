@@ -1,8 +1,8 @@
 """The write half of the coordinator: one round to all owners, restamp, resend, deadline.
 
 Requests of one batch whose keys have the same owners and that need as many acks share a round.
-A round goes on after its requests are answered, until every owner has acked or its deadline has
-passed: what is left then is the business of hints and anti-entropy.
+A round goes on after its requests are answered (`delivery`), until every owner that can be reached
+has acked or its deadline has passed. Who is behind then is repaired when the key is read.
 
 See `quorum` for how acks count, and "Operations" in docs/protocol.md for why.
 """

@@ -16,12 +16,13 @@ from typing import Any, Final
 import attrs
 import trio
 
-from actors import Behaviour, ChildSpec, Context, MailboxSpec, Outcome, Ref, Restart
+from actors import Behaviour, ChildSpec, Context, MailboxSpec, Outcome, Overflow, Ref, Restart
+from cluster.core.membership import MEMBERS_MAX
 from cluster.core.metrics import Gauge, Registry
 from cluster.environment import Environment
 from cluster.errors import ConnectionLost, ProtocolError
 from cluster.gateway.readers import ClientReader, Door, PeerReader
-from cluster.gateway.session import Answer, ClientSession, HangUp
+from cluster.gateway.session import Answer, ClientSession, HangUp, weigh
 from cluster.net.base import Connection
 from cluster.net.greeting import welcome
 from cluster.services.local import (
@@ -42,7 +43,16 @@ from cluster.wire.messages import FrameHeader
 
 __all__ = ["FrontDoor", "FrontDoorOptions"]
 
-SESSION_MAILBOX: Final = MailboxSpec(capacity=4096)
+REPLIES_MAX: Final = 4096
+REPLIES_BYTES: Final = 64 << 20
+"""What may wait for one client; one that lets more wait is cut off."""
+
+SESSION_MAILBOX: Final = MailboxSpec(
+    capacity=REPLIES_MAX, overflow=Overflow.REJECT, weigh=weigh, weight_max=REPLIES_BYTES
+)
+
+CONNECTION_BITS: Final = 40
+"""Bits of a connection's number below those of the front door's incarnation."""
 
 
 @attrs.frozen(kw_only=True)
@@ -98,19 +108,23 @@ class FrontDoor(Behaviour[Any]):
         )
         self._open_clients: Final = connections.labels("client")
         self._open_peers: Final = connections.labels("peer")
+        self._cut_off: Final = options.registry.counter(
+            "hypercache_dist_clients_cut_off_total", "Clients that let too many replies wait."
+        ).labels()
         self._local: LocalNode | None = None
         self._door: Door | None = None
         self._bound: Final = trio.Event()
         self._failure: OSError | None = None
         self._peer_sessions: dict[int, SessionUp] = {}
+        self._boots: dict[str, int] = {}
         self._accepted = 0
 
     async def started(self, ctx: Context[Any]) -> None:
         """Listen; ask for what was published before."""
         self._open_clients.set(0)
         self._open_peers.set(0)
-        ctx.tell(self._o.ring_keeper(), TellAgain(ctx.ref))
-        ctx.tell(self._o.peers(), TellAgain(ctx.ref))
+        self._o.ring_keeper().tell_control(TellAgain(ctx.ref))
+        self._o.peers().tell_control(TellAgain(ctx.ref))
         ctx.start_task(self._listen, ctx, then=_ListeningEnded, name="listen")
         await self._bound.wait()
         if self._failure is not None:
@@ -124,6 +138,7 @@ class FrontDoor(Behaviour[Any]):
             door.header = FrameHeader(0, message.view.epoch, message.view.digest)
         elif isinstance(message, PeerUp):
             door.links[message.node_id] = message.link
+            self._know_boot(message.node_id, message.boot)
         elif isinstance(message, PeerDown):
             door.links.pop(message.node_id, None)
         elif isinstance(message, PeersReset):
@@ -134,6 +149,7 @@ class FrontDoor(Behaviour[Any]):
             self._tell_again(ctx, message.to)
         elif isinstance(message, Drain):
             door.draining = True
+            ctx.reply(None)
         elif isinstance(message, _ListeningEnded):
             message.outcome.unwrap()
 
@@ -169,47 +185,61 @@ class FrontDoor(Behaviour[Any]):
     def _on_listening(self, ctx: Context[Any], address: str) -> None:
         self._local = self._o.local(address)
         for ref in (self._o.ring_keeper(), self._o.peers()):
-            ctx.tell(ref, Bound(self._local.address))
+            ref.tell_control(Bound(self._local.address), cause=ctx.message_id)
         self._o.on_bound(address)
 
     def _tell_again(self, ctx: Context[Any], to: Ref[Any]) -> None:
         if self._local is not None:
-            ctx.tell(to, Bound(self._local.address))
+            to.tell_control(Bound(self._local.address), cause=ctx.message_id)
         for session in self._peer_sessions.values():
-            ctx.tell(to, session)
+            to.tell_control(session, cause=ctx.message_id)
 
     # ------------------------------------------------------------------ connections
 
     async def _handle(self, ctx: Context[Any], connection: Connection) -> None:
         """Serve one accepted connection until it ends."""
+        # Numbered before the greeting: a client dials anew only once it has given this one up.
+        self._accepted += 1
+        number = self._accepted
         hello, _, codec = await welcome(connection, self._judge, self._o.limits)
         if hello.role == ROLE_CLIENT:
-            await self._serve_client(ctx, connection, codec, hello)
+            await self._serve_client(ctx, connection, codec, hello, number)
         else:
-            await self._serve_peer(ctx, connection, codec, hello)
+            await self._serve_peer(connection, codec, hello, number)
 
     def _judge(self, hello: Hello) -> Welcome | Reject:
         if self._local is None:
             return Reject("the node is starting: try again")
         view = self._opened().view
-        return judge(hello, self._local, None if view is None else list(view.as_wire()))
+        wire = None if view is None else list(view.as_wire())
+        return judge(hello, self._local, wire, self._boots.get(hello.id, 0))
+
+    def _know_boot(self, node_id: str, boot: int) -> None:
+        """Keep the highest boot in which a peer was connected."""
+        if node_id in self._boots or len(self._boots) < MEMBERS_MAX:
+            self._boots[node_id] = max(boot, self._boots.get(node_id, 0))
 
     async def _serve_client(
-        self, ctx: Context[Any], connection: Connection, codec: Codec, hello: Hello
+        self, ctx: Context[Any], connection: Connection, codec: Codec, hello: Hello, number: int
     ) -> None:
-        self._accepted += 1
         session = ctx.start_child(
             ChildSpec(
-                f"session-{self._accepted}",
+                f"session-{number}",
                 lambda: ClientSession(
-                    connection, codec, self._o.environment, self._clients, self._o.answer
+                    connection,
+                    codec,
+                    self._o.environment,
+                    self._clients,
+                    self._o.answer,
+                    on_cut_off=self._on_cut_off,
                 ),
                 restart=Restart.TEMPORARY,
                 mailbox=SESSION_MAILBOX,
             )
         )
         door = self._opened()
-        reader = ClientReader(door, connection, codec, hello.boot, session, self._clients)
+        grown = (ctx.incarnation << CONNECTION_BITS) + number
+        reader = ClientReader(door, connection, codec, hello.boot, grown, session, self._clients)
         self._count(self._open_clients, 1)
         try:
             await reader.run()
@@ -219,16 +249,20 @@ class FrontDoor(Behaviour[Any]):
         finally:
             self._count(self._open_clients, -1)
             session.tell_control(HangUp())
-            door.replicator.tell(ClientGone(hello.boot, session))
+            door.replicator.tell_control(ClientGone(hello.boot, grown))
+
+    def _on_cut_off(self, remote: str, reason: str) -> None:
+        self._cut_off.value += 1
+        self._o.log("warning", f"client {remote} is cut off: {reason}")
 
     async def _serve_peer(
-        self, ctx: Context[Any], connection: Connection, codec: Codec, hello: Hello
+        self, connection: Connection, codec: Codec, hello: Hello, number: int
     ) -> None:
-        self._accepted += 1
-        number, door = self._accepted, self._opened()
+        door = self._opened()
+        self._know_boot(hello.id, hello.boot)
         up = SessionUp(hello.id, hello.boot, hello.address, up=True)
         self._peer_sessions[number] = up
-        ctx.tell(door.peers, up)
+        door.peers.tell_control(up)
         self._count(self._open_peers, 1)
         try:
             reader = PeerReader(door, connection, codec, hello.id, hello.boot, self._peers)
@@ -243,7 +277,7 @@ class FrontDoor(Behaviour[Any]):
             self._count(self._open_peers, -1)
             del self._peer_sessions[number]
             if up not in self._peer_sessions.values():
-                door.peers.tell(attrs.evolve(up, up=False))
+                door.peers.tell_control(attrs.evolve(up, up=False))
 
     @staticmethod
     def _count(gauge: Gauge, change: int) -> None:

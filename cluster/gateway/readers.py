@@ -30,6 +30,7 @@ from cluster.gateway.session import SendRing
 from cluster.net.base import Connection
 from cluster.services.local import (
     ClientBatch,
+    CutOff,
     MembersHeard,
     Outgoing,
     PeerBatch,
@@ -83,6 +84,7 @@ class ClientReader:
         connection: Connection,
         codec: Codec,
         session_id: int,
+        number: int,
         session: Ref[Any],
         traffic: Traffic,
     ) -> None:
@@ -90,6 +92,7 @@ class ClientReader:
         self._connection: Final = connection
         self._codec: Final = codec
         self._session_id: Final = session_id
+        self._number: Final = number
         self._session: Final = session
         self._traffic: Final = traffic
         self._ring_told = 0
@@ -113,7 +116,7 @@ class ClientReader:
             if type(message) in _REQUESTS:
                 requests.append(message)
             elif isinstance(message, ControlRequest):
-                self._session.tell(message)
+                self._tell_session(message)
             elif isinstance(message, RingRequest):
                 self._ring_told = 0
             else:
@@ -128,7 +131,9 @@ class ClientReader:
             text = f"{door.node_id} is about to stop: ask another node"
             self._refuse(requests, FailureCode.DRAINING, text, 0)
             return
-        batch = ClientBatch(self._session_id, self._session, header, requests, size_bytes)
+        batch = ClientBatch(
+            self._session_id, self._session, header, requests, size_bytes, self._number
+        )
         if not door.replicator.hand_over(batch):
             text = f"{door.node_id} has too much to do: try again later"
             self._refuse(requests, FailureCode.OVERLOADED, text, RETRY_AFTER_MS)
@@ -141,14 +146,18 @@ class ClientReader:
             for request in requests
             if not isinstance(request, Settled)
         ]
-        self._session.tell(Replies(self._door.header, replies))
+        self._tell_session(Replies(self._door.header, replies))
+
+    def _tell_session(self, message: ControlRequest | Replies | SendRing) -> None:
+        if not self._session.tell(message):
+            self._session.tell_control(CutOff())
 
     def _tell_ring(self, header: FrameHeader) -> None:
         """Tell the client our ring if it knows another or none, once for each of ours."""
         view = self._door.view
         if view is not None and view.digest not in (header.digest, self._ring_told):
             self._ring_told = view.digest
-            self._session.tell(SendRing(self._door.header, RingState(list(view.as_wire()))))
+            self._tell_session(SendRing(self._door.header, RingState(list(view.as_wire()))))
 
 
 class PeerReader:

@@ -11,20 +11,26 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from actors import Behaviour, Context
-from cluster.core.operations import ClientReply, FailureCode, ReadReply, Refused
+from cluster.core.clock import STAMP_BYTES
+from cluster.core.operations import ClientReply, FailureCode, ReadReply, Refused, TouchReply
 from cluster.environment import Environment
 from cluster.errors import ClusterError, InvalidKey, InvalidValue, Overloaded, Timeout
-from cluster.net.base import Connection
-from cluster.services.local import Replies
+from cluster.net.base import CLOSE_REFUSED, Connection
+from cluster.services.local import CutOff, Replies
 from cluster.services.outbox import Outbox
 from cluster.services.traffic import Traffic
 from cluster.wire.codec import Codec
 from cluster.wire.control import ControlReply, ControlRequest
 from cluster.wire.messages import FrameHeader, RingState
 
-__all__ = ["Answer", "ClientSession", "HangUp", "SendRing"]
+__all__ = ["Answer", "ClientSession", "HangUp", "SendRing", "weigh"]
 
 _NO_HEADER: Final = FrameHeader(0, 0, 0)
+
+FAILURE_BYTES: Final = 200
+"""What a failure of one key takes: its text."""
+
+CUT_OFF: Final = "too many replies wait for this client: it does not read them fast enough"
 
 CONTROL_MAX: Final = 16
 """Control requests of one client that are worked on at a time."""
@@ -51,6 +57,23 @@ class _Answered:
     message: ControlReply | Refused
 
 
+def weigh(message: Any) -> int:
+    """Bytes that a message holds while it waits; about, and small ones count as nothing."""
+    if not isinstance(message, Replies):
+        return 0
+    total = 0
+    for reply in message.replies:
+        if isinstance(reply, Refused):
+            continue
+        total += FAILURE_BYTES * len(reply.failures)
+        if isinstance(reply, ReadReply):
+            total += sum(len(record) for record in reply.records if record is not None)
+        else:
+            stamps = reply.stamps if isinstance(reply, TouchReply) else reply.restamped
+            total += STAMP_BYTES * len(stamps)
+    return total
+
+
 class ClientSession(Behaviour[Any]):
     """The actor; see the module."""
 
@@ -61,14 +84,28 @@ class ClientSession(Behaviour[Any]):
         environment: Environment,
         traffic: Traffic,
         answer: Answer,
+        *,
+        on_cut_off: Callable[[str, str], None],
     ) -> None:
+        """Prepare.
+
+        Args:
+            connection: written by this actor alone.
+            codec: of the connection.
+            environment: the clock of deadlines.
+            traffic: counts.
+            answer: answers control requests.
+            on_cut_off: told the address of a client that is cut off, and why.
+        """
+        self._on_cut_off: Final = on_cut_off
         self._connection: Final = connection
         self._outbox: Final = Outbox(codec, traffic, _too_large)
         self._environment: Final = environment
         self._answer: Final = answer
         self._asked = 0
+        self._is_cut_off = False
 
-    def receive(self, ctx: Context[Any], message: Any) -> None:
+    def receive(self, ctx: Context[Any], message: Any) -> Awaitable[None] | None:
         """Encode what is to be sent."""
         if isinstance(message, Replies):
             self._outbox.put(message.header, message.replies, ctx.now())
@@ -79,12 +116,23 @@ class ClientSession(Behaviour[Any]):
         elif isinstance(message, _Answered):
             self._asked -= 1
             self._outbox.put(_NO_HEADER, [message.message], ctx.now())
+        elif isinstance(message, CutOff):
+            return None if self._is_cut_off else self._cut_off(ctx)
         elif isinstance(message, HangUp):
             ctx.stop()
+        return None
 
     def settled(self, _ctx: Context[Any]) -> Awaitable[None] | None:
         """Write what waits."""
         return self._outbox.write(self._connection) if self._outbox else None
+
+    async def _cut_off(self, ctx: Context[Any]) -> None:
+        """An answer was lost for want of room: the client must not wait for it in vain."""
+        self._is_cut_off = True
+        self._on_cut_off(self._connection.remote, CUT_OFF)
+        self._outbox.clear()
+        ctx.stop()
+        await self._connection.aclose(CUT_OFF, CLOSE_REFUSED)
 
     # ------------------------------------------------------------------ control
 

@@ -27,6 +27,18 @@ class DialledMyselfError(HandshakeRefused):
     """Raised when a node finds itself at the other end; seed lists may name every node."""
 
 
+class OutdatedBootError(HandshakeRefused):
+    """Raised when the other end knows a later boot of the node that dials.
+
+    Attributes:
+        known_boot: that boot.
+    """
+
+    def __init__(self, message: str, known_boot: int) -> None:
+        super().__init__(message)
+        self.known_boot = known_boot
+
+
 async def greet(
     connection: Connection, hello: Hello, codec: Codec, timeout_s: float = GREETING_TIMEOUT_S
 ) -> Welcome:
@@ -34,7 +46,8 @@ async def greet(
 
     Raises:
         HandshakeRefused: one side refused the other; the message says who and why.
-            `DialledMyselfError` if the other end is this node.
+            `DialledMyselfError` if the other end is this node, `OutdatedBootError` if it knows a
+            later boot of this one.
         ProtocolError: the other side answered something else.
         ConnectionLost: the connection ended, or there was no answer in time.
     """
@@ -43,8 +56,7 @@ async def greet(
         await connection.send(codec.encode(_NO_HEADER, [hello], now))
         answer = _single(codec, await connection.receive(), now)
         if isinstance(answer, Reject):
-            kind = DialledMyselfError if answer.myself else HandshakeRefused
-            raise kind(f"{connection.remote} refused the connection: {answer.reason}")
+            raise _refusal(answer, f"{connection.remote} refused the connection: {answer.reason}")
         if isinstance(answer, ProtocolFailure):
             raise ProtocolError(f"{connection.remote} did not understand: {answer.reason}")
         if not isinstance(answer, Welcome):
@@ -55,6 +67,12 @@ async def greet(
             raise HandshakeRefused(f"refused the connection to {connection.remote}: {reason}")
         return answer
     raise ConnectionLost(f"{connection.remote} did not answer Hello within {timeout_s:g} s")
+
+
+def _refusal(answer: Reject, text: str) -> HandshakeRefused:
+    if answer.known_boot:
+        return OutdatedBootError(text, answer.known_boot)
+    return DialledMyselfError(text) if answer.myself else HandshakeRefused(text)
 
 
 async def welcome(

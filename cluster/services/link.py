@@ -20,7 +20,7 @@ from cluster.core.operations import ReplicaReadReply, ReplicaWrite
 from cluster.environment import Environment
 from cluster.errors import ClusterError, HandshakeRefused
 from cluster.net.base import Connection
-from cluster.net.greeting import DialledMyselfError, greet
+from cluster.net.greeting import DialledMyselfError, OutdatedBootError, greet
 from cluster.services.local import LinkDown, LinkIsMyself, LinkUp, Outgoing
 from cluster.services.outbox import Outbox
 from cluster.services.traffic import Traffic
@@ -44,6 +44,9 @@ class LinkOptions:
     traffic: Traffic
     log: Callable[[str, str], None]
     """Takes a level (`info`, `warning`) and a line for people."""
+    on_outdated: Callable[[int, str], None]
+    """Told a boot of this node that a peer knows and that is later than its own, and by whom: this
+    node cannot go on."""
 
 
 @attrs.frozen
@@ -91,7 +94,7 @@ class Link(Behaviour[Any]):
     async def started(self, ctx: Context[Any]) -> None:
         """Dial at once; what the last incarnation had connected went with it."""
         if ctx.incarnation > 1:
-            ctx.tell(self._peers, LinkDown(self._address, "the link crashed"))
+            self._tell_peers(ctx, LinkDown(self._address, "the link crashed"))
         self._backoff = Backoff(REDIAL_FIRST_S, REDIAL_MAX_S, ctx.rng)
         ctx.set_timer("dial", 0.0, _Dial())
 
@@ -146,7 +149,11 @@ class Link(Behaviour[Any]):
         self._refusal = ""
         self._connection, self._welcome = message.connection, message.welcome
         welcome = message.welcome
-        ctx.tell(self._peers, LinkUp(self._address, ctx.ref, welcome.node_id, welcome.boot))
+        self._tell_peers(ctx, LinkUp(self._address, ctx.ref, welcome.node_id, welcome.boot))
+
+    def _tell_peers(self, ctx: Context[Any], message: LinkUp | LinkDown | LinkIsMyself) -> None:
+        """On the control lane: few, and none may be lost."""
+        self._peers.tell_control(message, cause=ctx.message_id)
 
     def _on_ended(self, ctx: Context[Any], message: _Ended) -> None:
         assert self._backoff is not None, "set when the actor started"
@@ -155,13 +162,15 @@ class Link(Behaviour[Any]):
         self._outbox.clear()
         if isinstance(error, HandshakeRefused):
             if isinstance(error, DialledMyselfError):
-                ctx.tell(self._peers, LinkIsMyself(self._address))
+                self._tell_peers(ctx, LinkIsMyself(self._address))
                 return
+            if isinstance(error, OutdatedBootError):
+                self._options.on_outdated(error.known_boot, str(error))
             self._log_refusal(str(error))
         elif error is not None and not isinstance(error, ClusterError):
             raise error
         if was_up:
-            ctx.tell(self._peers, LinkDown(self._address, str(error)))
+            self._tell_peers(ctx, LinkDown(self._address, str(error)))
         ctx.set_timer("dial", self._backoff.next_delay(), _Dial())
 
     def _log_refusal(self, reason: str) -> None:

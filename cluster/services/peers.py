@@ -65,6 +65,8 @@ class Peers(Behaviour[Any]):
         link_options: Callable[[str], LinkOptions],
         registry: Registry,
         *,
+        wall_ms: Callable[[], int],
+        clock_offset_max_ms: int,
         subscribers: Callable[[], Sequence[Ref[Any]]],
         ring_keeper: Callable[[], Ref[Any]],
         front_door: Callable[[], Ref[Any]],
@@ -76,7 +78,9 @@ class Peers(Behaviour[Any]):
             own: makes this node's entry of the address that it can be dialled at.
             seeds: addresses to look for the cluster at.
             link_options: makes what links share of that address.
-            registry: where transitions are counted.
+            registry: where transitions and refusals are counted.
+            wall_ms: the wall clock, milliseconds since the epoch.
+            clock_offset_max_ms: how far the clocks of others may be ahead.
             subscribers: who is told `PeerUp` and `PeerDown`.
             ring_keeper: who is told `MemberMet`, and tells the ring.
             front_door: who tells where this node listens and which peers have dialled it.
@@ -85,6 +89,8 @@ class Peers(Behaviour[Any]):
         self._make_own: Final = own
         self._seeds: Final = seeds
         self._make_options: Final = link_options
+        self._wall_ms: Final = wall_ms
+        self._clock_offset_max_ms: Final = clock_offset_max_ms
         self._subscribers: Final = subscribers
         self._ring_keeper: Final = ring_keeper
         self._front_door: Final = front_door
@@ -92,6 +98,9 @@ class Peers(Behaviour[Any]):
         self._transitions: Final = registry.counter(
             "hypercache_dist_member_transitions_total", "Members that changed state.", ("state",)
         )
+        self._refused: Final = registry.counter(
+            "hypercache_dist_introductions_refused_total", "Members named wrongly or too many."
+        ).labels()
         self._members: StaticMembership | None = None
         self._options: LinkOptions | None = None
         self._view: RingView | None = None
@@ -104,8 +113,8 @@ class Peers(Behaviour[Any]):
     async def started(self, ctx: Context[Any]) -> None:
         """Nobody can be reached yet; ask for what was published before."""
         self._publish(ctx, PeersReset())
-        ctx.tell(self._ring_keeper(), TellAgain(ctx.ref))
-        ctx.tell(self._front_door(), TellAgain(ctx.ref))
+        self._ring_keeper().tell_control(TellAgain(ctx.ref))
+        self._front_door().tell_control(TellAgain(ctx.ref))
         ctx.set_timer("introduce", INTRODUCE_INTERVAL_S, _IntroduceAgain())
 
     async def receive(self, ctx: Context[Any], message: Any) -> None:
@@ -113,7 +122,9 @@ class Peers(Behaviour[Any]):
         if isinstance(message, Bound):
             if self._members is None:
                 self._options = self._make_options(message.address)
-                self._members = StaticMembership(self._make_own(message.address), self._seeds)
+                self._members = StaticMembership(
+                    self._make_own(message.address), self._seeds, self._clock_offset_max_ms
+                )
                 await self._do(ctx, self._members.start())
                 await self._meet_ring(ctx)
         elif isinstance(message, RingChanged):
@@ -126,7 +137,7 @@ class Peers(Behaviour[Any]):
             self._send(ctx, message.node_id, message.message)
         elif isinstance(message, TellAgain):
             for node, (boot, link) in self._up.items():
-                ctx.tell(message.to, PeerUp(node, boot, link))
+                message.to.tell_control(PeerUp(node, boot, link), cause=ctx.message_id)
         elif isinstance(message, GetMembers):
             ctx.reply(self._statuses())
         elif self._members is not None:
@@ -143,7 +154,7 @@ class Peers(Behaviour[Any]):
             await self._do(ctx, members.is_myself(message.address))
         elif isinstance(message, MembersHeard):
             self._introduce(ctx, message)
-            await self._do(ctx, members.introduced(message.sender, message.members))
+            await self._hear(ctx, members, message.sender, message.members)
         elif isinstance(message, SessionUp):
             if message.up:
                 await self._do(
@@ -162,6 +173,18 @@ class Peers(Behaviour[Any]):
         output = members.linked(message.address, message.node_id, message.boot)
         await self._do(ctx, output)
         ctx.tell(message.link, self._outgoing(MembersUpdate(members.entries())))
+
+    async def _hear(
+        self,
+        ctx: Context[Any],
+        members: StaticMembership,
+        sender: str,
+        entries: Sequence[MemberEntry],
+    ) -> None:
+        before = members.refused
+        output = members.introduced(sender, entries, self._wall_ms())
+        self._refused.value += members.refused - before
+        await self._do(ctx, output)
 
     def _introduce(self, ctx: Context[Any], message: MembersHeard) -> None:
         for entry in message.members:
@@ -185,7 +208,7 @@ class Peers(Behaviour[Any]):
                 MemberEntry(each.id, each.address, NO_BOOT, each.zone, each.weight)
                 for each in self._view.members
             ]
-            await self._do(ctx, self._members.introduced("", named))
+            await self._hear(ctx, self._members, "", named)
 
     async def _do(self, ctx: Context[Any], output: MembershipOutput) -> None:
         for address in output.hang_up:
@@ -228,8 +251,9 @@ class Peers(Behaviour[Any]):
         )
 
     def _publish(self, ctx: Context[Any], message: PeerUp | PeerDown | PeersReset) -> None:
+        """All on the control lane: in order among each other, and none lost to a full mailbox."""
         for subscriber in self._subscribers():
-            ctx.tell(subscriber, message)
+            subscriber.tell_control(message, cause=ctx.message_id)
 
     def _send(self, ctx: Context[Any], node: str, message: Any) -> None:
         up = self._up.get(node)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from actors import Behaviour, Context, Ref
 from cluster.core.membership import MemberEntry
 from cluster.core.metrics import Registry
-from cluster.core.ring import RingMember, RingView
+from cluster.core.ring import RingMember, RingOutline, RingView
 from cluster.core.ring_state import RingOutput, RingState
 from cluster.core.values import CoreError
 from cluster.services.local import (
@@ -81,7 +81,7 @@ class RingKeeper(Behaviour[Any]):
 
     def _ask_sources(self, ctx: Context[Any]) -> None:
         for source in self._sources():
-            ctx.tell(source, TellAgain(ctx.ref))
+            source.tell_control(TellAgain(ctx.ref), cause=ctx.message_id)
 
     def receive(self, ctx: Context[Any], message: Any) -> None:
         """Let the core decide, publish what it says."""
@@ -94,7 +94,7 @@ class RingKeeper(Behaviour[Any]):
                 self._ask_sources(ctx)
         elif isinstance(message, TellAgain):
             if state is not None and state.view is not None:
-                ctx.tell(message.to, RingChanged(state.view))
+                message.to.tell_control(RingChanged(state.view), cause=ctx.message_id)
         elif isinstance(message, GetRing):
             view = None if state is None else state.view
             ctx.reply(RingStatus(view, self._expected, self._met, self._conflict))
@@ -109,12 +109,12 @@ class RingKeeper(Behaviour[Any]):
             self._do(ctx, heard, message.sender)
         elif isinstance(message, RingHeard):
             try:
-                view = RingView.from_wire(message.view)
+                learned = state.learn(message.sender, RingOutline.from_wire(message.view))
             except CoreError as error:
                 self._refused.value += 1
                 self._log("warning", f"{message.sender} sent a ring that is none: {error}")
                 return
-            self._do(ctx, state.learn(message.sender, view), message.sender)
+            self._do(ctx, learned, message.sender)
         elif isinstance(message, RingAsked):
             self._do(ctx, RingOutput(tell=True), message.sender)
 
@@ -149,4 +149,4 @@ class RingKeeper(Behaviour[Any]):
         members = ", ".join(member.id for member in view.members)
         self._log("info", f"ring of epoch {view.epoch}, digest {view.digest:016x}: {members}")
         for subscriber in self._subscribers():
-            ctx.tell(subscriber, RingChanged(view))
+            subscriber.tell_control(RingChanged(view), cause=ctx.message_id)

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import attrs
 
-from cluster.core.values import InvalidNodeIdError, check_node_id
+from cluster.core.ring import check_address
+from cluster.core.values import CoreError, check_node_id
 
 PROTOCOL_VERSION_MIN: Final = 1
 PROTOCOL_VERSION: Final = 1
@@ -63,6 +64,7 @@ class Welcome:
         value_max: largest value it stores, bytes.
         frame_max: largest frame it takes, bytes.
         ring: its ring view as `RingView.as_wire`, or None while it has none.
+        replication_factor: copies of a record in the cluster; 0: a release that does not say.
     """
 
     version: int
@@ -73,14 +75,22 @@ class Welcome:
     value_max: int
     frame_max: int
     ring: list[Any] | None
+    replication_factor: int = 0
 
 
 @attrs.frozen
 class Reject:
-    """Why the connection is refused. `myself`: a node has dialled itself, as seed lists may do."""
+    """Why the connection is refused.
+
+    Attributes:
+        reason: for people.
+        myself: a node has dialled itself, as seed lists may do.
+        known_boot: the dialling node is known in this boot, which is later than its own; else 0.
+    """
 
     reason: str
     myself: bool = False
+    known_boot: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -131,15 +141,18 @@ def client_hello(session_id: int, cluster: str = "") -> Hello:
     )
 
 
-def judge(hello: Hello, mine: LocalNode, ring: list[Any] | None = None) -> Welcome | Reject:
+def judge(
+    hello: Hello, mine: LocalNode, ring: list[Any] | None = None, known_boot: int = 0
+) -> Welcome | Reject:
     """Decides about a `Hello`.
 
     Args:
         hello: what the dialler says of itself.
         mine: what holds here.
         ring: the ring view to hand out, `RingView.as_wire`.
+        known_boot: the highest boot in which the dialling node was ever connected; 0: never.
     """
-    refusal = _refusal(hello, mine)
+    refusal = _refusal(hello, mine, known_boot)
     if refusal is not None:
         return refusal
     return Welcome(
@@ -151,6 +164,7 @@ def judge(hello: Hello, mine: LocalNode, ring: list[Any] | None = None) -> Welco
         value_max=mine.value_max,
         frame_max=mine.frame_max,
         ring=ring,
+        replication_factor=mine.replication_factor,
     )
 
 
@@ -171,7 +185,7 @@ def objection(welcome: Welcome, hello: Hello) -> str | None:
     return None
 
 
-def _refusal(hello: Hello, mine: LocalNode) -> Reject | None:
+def _refusal(hello: Hello, mine: LocalNode, known_boot: int) -> Reject | None:
     if hello.version_max < mine.version_min or hello.version_min > mine.version_max:
         return Reject(
             f"no common protocol version: {hello.version_min} to {hello.version_max} there, "
@@ -184,13 +198,26 @@ def _refusal(hello: Hello, mine: LocalNode) -> Reject | None:
         return Reject(
             f"node {mine.node_id} is of cluster {mine.cluster!r}, not {hello.cluster!r:.80}"
         )
-    return _peer_refusal(hello, mine) if peer else None
+    if not peer:
+        return None
+    return _peer_refusal(hello, mine) or _boot_refusal(hello, mine, known_boot)
+
+
+def _boot_refusal(hello: Hello, mine: LocalNode, known_boot: int) -> Reject | None:
+    """What a boot answers counts nowhere once a later one of the same node was seen."""
+    if hello.boot >= known_boot:
+        return None
+    return Reject(
+        f"node {mine.node_id} knows node {hello.id} in boot {known_boot:016x}, later than its "
+        f"{hello.boot:016x}: its clock was ahead in an earlier life, or another node has its id",
+        known_boot=known_boot,
+    )
 
 
 def _peer_refusal(hello: Hello, mine: LocalNode) -> Reject | None:
     try:
         check_node_id(hello.id)
-    except InvalidNodeIdError as error:
+    except CoreError as error:
         return Reject(str(error))
     if hello.id == mine.node_id:
         if hello.boot == mine.boot:
@@ -205,6 +232,8 @@ def _peer_refusal(hello: Hello, mine: LocalNode) -> Reject | None:
             f"node {mine.node_id} has replication factor {mine.replication_factor}, "
             f"not {hello.replication_factor}"
         )
-    if not hello.address:
-        return Reject(f"node {hello.id} gives no address to dial it at")
+    try:
+        check_address(hello.address)
+    except CoreError as error:
+        return Reject(f"node {hello.id} gives no address to dial it at: {error}")
     return None

@@ -38,7 +38,7 @@ def test_data_are_repeatable():
 
 
 def test_every_pass_uses_every_key_once_in_an_order_of_its_own():
-    orders = [DATA.keys, *DATA.passes]
+    orders = [DATA.keys, DATA.fill_order, *DATA.passes]
     assert all(sorted(order) == DATA.keys for order in orders)
     assert len({tuple(order) for order in orders}) == len(orders)
 
@@ -58,6 +58,14 @@ async def test_fill_writes_every_key_once_in_batches():
     await fill(store, DATA)
     assert store.held.keys() == set(DATA.keys)
     assert store.calls == [("set_many", 1_000), ("set_many", 1_000), ("set_many", 500)]
+
+
+async def test_keys_are_filled_in_an_order_of_their_own_and_overwritten_in_another():
+    first, second = DictStore(), DictStore()
+    await fill(first, DATA)
+    await fill(second, Data.make(2_500, 50, 150, seed=2))
+    orders = [list(first.held), list(second.held), DATA.keys, *DATA.passes]
+    assert len({tuple(order) for order in orders}) == len(orders)
 
 
 async def run(kind, in_flight=1, batch=0):

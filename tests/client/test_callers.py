@@ -99,7 +99,7 @@ def test_nothing_grows_while_callers_come_and_go_without_a_node():
     assert flights.active == 0
     assert len(flights._waiting) < 100
     assert len(flights._deadlines) < 200
-    assert not flights._parts
+    assert not flights.requests._parts
 
 
 def test_a_read_reply_of_wrong_kind_is_no_answer():

@@ -109,9 +109,16 @@ class MemoryCluster:
     # ------------------------------------------------------------------ nodes
 
     async def start(
-        self, name: str, *, host: str = "", seeds: tuple[str, ...] = (), skew_ms: int = 0, **options
+        self,
+        name: str,
+        *,
+        host: str = "",
+        seeds: tuple[str, ...] = (),
+        skew_ms: int = 0,
+        above: int = 0,
+        **options,
     ) -> Life:
-        """Start a node; returns once it listens."""
+        """Start a node, in a boot later than `above`; returns once it listens."""
         host = host or name
         number = 1 + sum(life.node.config.node_id == name for life in self.past)
         config = Config(
@@ -128,7 +135,7 @@ class MemoryCluster:
             WALL_START_MS,
             skew_ms,
         )
-        life = Life(Node(config, world), host, trio.CancelScope(), trio.Event())
+        life = Life(Node(config, world, above=above), host, trio.CancelScope(), trio.Event())
         self.lives[name] = life
         await self._nursery.start(self._live, life)
         return life

@@ -80,3 +80,19 @@ def test_stamps_order_like_reading_and_boot(hlc_a, boot_a, hlc_b, boot_b):
     assert len(a) == STAMP_BYTES
     assert (hlc_of(a), boot_of(a)) == (hlc_a, boot_a)
     assert (hlc_of(a + b"rest of a record"), boot_of(a + b"rest")) == (hlc_a, boot_a)
+
+
+def test_a_client_is_believed_half_as_far_ahead_as_a_node():
+    clock = HybridClock(offset_max_ms=500)
+    clock.observe_client((1_250 << 16) + 7, 1_000)
+    assert clock.last == (1_250 << 16) + 7, "causality through clients of nodes with close clocks"
+    clock.observe_client(1_251 << 16, 1_000)
+    assert (clock.last, clock.refused) == ((1_250 << 16) + 7, 1)
+
+
+def test_no_client_can_push_a_node_to_where_a_peer_that_lags_refuses_it():
+    """Whose clock is half of the bound behind, as honest clocks may be."""
+    pushed, lagging = HybridClock(offset_max_ms=500), HybridClock(offset_max_ms=500)
+    for ahead_ms in range(0, 2_000, 50):
+        pushed.observe_client(((10_000 + ahead_ms) << 16) + 0xFFFF, 10_000)
+        assert lagging.observe(pushed.tick(10_000), 10_000 - 249) is None

@@ -495,7 +495,7 @@ def test_a_repeat_while_the_first_is_under_way_is_answered_once():
     assert isinstance(cluster.reply(77), WriteReply)
 
 
-def test_settled_outcomes_are_forgotten():
+def test_settled_outcomes_are_forgotten_and_late_copies_of_them_ignored():
     cluster = Cluster(3)
     for request_id in (1, 2, 3):
         cluster.write("n1", {b"k": b"v"}, rid=request_id)
@@ -505,8 +505,13 @@ def test_settled_outcomes_are_forgotten():
     cluster.replies.clear()
     cluster.write("n1", {b"k": b"v"}, rid=3)
     assert node.coordinator.counters.requests_repeated == 1
-    cluster.write("n1", {b"k": b"v"}, rid=2)
-    assert node.coordinator.counters.requests_repeated == 1
+    cluster.replies.clear()
+    rounds = node.coordinator.counters.rounds
+    cluster.write("n1", {b"k": b"late"}, rid=2)
+    cluster.run()
+    assert node.coordinator.counters.requests_repeated == 2
+    assert node.coordinator.counters.rounds == rounds, "a late copy is not done again"
+    assert cluster.reply(2) is None
 
 
 # --------------------------------------------------------------------------- expiry and touch

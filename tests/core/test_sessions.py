@@ -1,7 +1,13 @@
 """Outcomes kept for repeats: what is remembered, how long, and what is dropped."""
 
 from cluster.core.operations import FailureCode, Refused
-from cluster.core.sessions import IDLE_S, OUTCOMES_MAX, Sessions
+from cluster.core.sessions import (
+    FORGOTTEN_AT_ONCE,
+    IDLE_S,
+    OUTCOMES_MAX,
+    UNDER_WAY_MAX,
+    Sessions,
+)
 
 
 def outcome(request_id):
@@ -56,15 +62,55 @@ def test_sessions_do_not_share_ids():
     assert sessions.get(8).outcomes == {1: None}
 
 
-def test_beyond_the_limit_the_oldest_outcome_is_forgotten_and_counted():
+def finish(sessions, session, request_id):
+    assert sessions.begin(session, request_id)
+    sessions.end(session.session_id, request_id, outcome(request_id))
+
+
+def test_beyond_the_limit_the_oldest_outcomes_are_forgotten_and_counted():
     sessions = Sessions()
     session = sessions.get(7)
     for request_id in range(OUTCOMES_MAX + 3):
-        sessions.begin(session, request_id)
-    at_once = OUTCOMES_MAX // 8
-    assert len(session.outcomes) == OUTCOMES_MAX + 3 - at_once
-    assert next(iter(session.outcomes)) == at_once
-    assert sessions.forgotten == at_once
+        finish(sessions, session, request_id)
+    assert len(session.outcomes) == OUTCOMES_MAX + 3 - FORGOTTEN_AT_ONCE
+    assert next(iter(session.outcomes)) == FORGOTTEN_AT_ONCE
+    assert sessions.forgotten == FORGOTTEN_AT_ONCE
+
+
+def test_what_is_under_way_is_never_forgotten():
+    """Its repeat would be done a second time."""
+    sessions = Sessions()
+    session = sessions.get(7)
+    for request_id in range(10):
+        assert sessions.begin(session, request_id)
+    for request_id in range(10, OUTCOMES_MAX + 1):
+        finish(sessions, session, request_id)
+    assert list(session.outcomes)[:11] == [*range(10), 10 + FORGOTTEN_AT_ONCE]
+    assert session.under_way == 10
+
+
+def test_who_has_too_much_under_way_is_refused_until_something_ends():
+    sessions = Sessions()
+    session = sessions.get(7)
+    for request_id in range(UNDER_WAY_MAX):
+        assert sessions.begin(session, request_id)
+    assert not sessions.begin(session, UNDER_WAY_MAX)
+    assert UNDER_WAY_MAX not in session.outcomes
+    sessions.end(7, 5, outcome(5))
+    sessions.end(7, 5, outcome(5))
+    assert sessions.begin(session, UNDER_WAY_MAX)
+    assert not sessions.begin(session, UNDER_WAY_MAX + 1)
+    sessions.settle(session, 10)
+    assert session.under_way == UNDER_WAY_MAX - 9
+    assert sessions.forgotten == 0
+
+
+def test_it_is_known_how_far_the_client_has_settled():
+    sessions = Sessions()
+    session = sessions.get(7)
+    for below in (5, 9, 3):
+        sessions.settle(session, below)
+    assert session.settled_below == 9
 
 
 def test_a_session_outlives_its_connection_for_a_while():

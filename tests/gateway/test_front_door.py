@@ -10,6 +10,7 @@ from cluster.core.operations import (
     Delete,
     FailureCode,
     Read,
+    ReadReply,
     Refused,
     ReplicaReadReply,
     ReplicaWriteReply,
@@ -18,6 +19,8 @@ from cluster.core.operations import (
 )
 from cluster.core.ring import RingView
 from cluster.errors import ConnectionLost, HandshakeRefused
+from cluster.gateway.front_door import CONNECTION_BITS
+from cluster.net.greeting import OutdatedBootError
 from cluster.services.local import (
     Bound,
     ClientBatch,
@@ -35,6 +38,7 @@ from cluster.services.local import (
     SessionUp,
     TellAgain,
 )
+from cluster.wire.control import ControlRequest
 from cluster.wire.messages import (
     FrameHeader,
     MembersUpdate,
@@ -100,8 +104,7 @@ async def test_a_draining_node_refuses_requests_and_goes_on_answering():
     async with front_door() as world, client(world) as caller:
         await caller.send(write(1))
         batch = await world.replicator.wait_for(lambda m: isinstance(m, ClientBatch))
-        world.door.tell(Drain())
-        await trio.sleep(0.1)
+        await world.door.ask(Drain(), timeout_s=1)
         await caller.send(write(2), Settled(1))
         [answer] = await caller.receive()
         assert (answer.request_id, answer.code) == (2, FailureCode.DRAINING)
@@ -169,7 +172,7 @@ async def test_the_end_of_a_client_is_told_and_its_session_ends():
             assert world.gauge("client") == 1
             session = world.system.ref("front_door/session-1")
         [gone] = await world.replicator.wait_count(1)
-        assert (gone.session_id, gone.reply_to) == (70, session)
+        assert gone == ClientGone(70, (1 << CONNECTION_BITS) + 1)
         await trio.sleep(0.1)
         assert world.gauge("client") == 0
         assert not session.tell(Replies(NOBODY, []))
@@ -271,6 +274,88 @@ async def test_after_a_crash_it_listens_at_the_same_port_and_counts_from_nothing
         async with client(world, 72) as caller:
             await caller.send(write(1))
             await world.replicator.wait_for(lambda m: isinstance(m, ClientBatch))
+
+
+@virtual()
+async def test_connections_are_numbered_upwards_also_over_a_crash():
+    async with front_door() as world:
+        numbers = []
+        for turn in range(3):
+            async with client(world, host=f"client-{turn}") as caller:
+                await caller.send(write(turn))
+                await world.replicator.wait_count(len(world.replicator.messages) + 1)
+                numbers.append(world.told(world.replicator, ClientBatch)[-1].connection)
+            if turn == 1:
+                cell = world.system._registry.find("front_door", "/n1/")
+                cell.current.crash(RuntimeError("planted"))
+                await trio.sleep(1)
+        assert numbers == sorted(set(numbers))
+        await trio.sleep(0.1)
+        assert [each.connection for each in world.told(world.replicator, ClientGone)] == numbers
+
+
+@virtual()
+async def test_what_must_be_known_is_not_lost_to_a_full_mailbox():
+    async with front_door() as world:
+        for name in ("replicator", "peers"):
+            world.system.suspend(name)
+        await trio.sleep(0.1)
+        for name in ("replicator", "peers"):
+            while world.system.ref(name).tell("filler"):
+                pass
+        async with client(world), peer(world):
+            await trio.sleep(0.1)
+        await trio.sleep(0.1)
+        for name in ("replicator", "peers"):
+            world.system.resume(name)
+        await world.replicator.wait_for(lambda m: isinstance(m, ClientGone))
+        await world.peers.wait_for(lambda m: isinstance(m, SessionUp) and not m.up)
+        assert [each.up for each in world.told(world.peers, SessionUp)] == [True, False]
+
+
+@virtual()
+async def test_a_client_that_does_not_read_is_cut_off_and_counted():
+    async with front_door() as world, client(world) as caller:
+        await trio.sleep(0.1)
+        world.system.suspend("front_door/session-1")
+        await trio.sleep(0.1)
+        session = world.system.ref("front_door/session-1")
+        records = Replies(NOBODY, [ReadReply(1, [bytes(1 << 20)] * 20, [], 3, 2)])
+        waiting = 0
+        while session.tell(records):
+            waiting += 1
+        assert waiting == 3, "what waits is bounded in bytes"
+        await caller.send(ControlRequest(1, 9.0, "status", {}))
+        while session.tell(Replies(NOBODY, [])):
+            pass
+        await caller.send(ControlRequest(2, 9.0, "status", {}))
+        await trio.sleep(0.1)
+        world.system.resume("front_door/session-1")
+        with pytest.raises(ConnectionLost, match=r"1008.*does not read them fast enough"):
+            await caller.receive()
+        await trio.sleep(0.1)
+        families = {each.name: each for each in world.registry.families()}
+        assert families["hypercache_dist_clients_cut_off_total"].series[()].value == 1
+        assert any("client:" in text and "is cut off" in text for _, text in world.log)
+
+
+@virtual()
+async def test_a_peer_in_a_boot_that_was_followed_by_another_is_refused():
+    async with front_door() as world:
+        async with peer(world, boot=50):
+            pass
+        world.network.kill("peer")
+        world.door.tell(PeerUp("n3", 70, world.system.ref("link")))
+        await trio.sleep(0.1)
+        for name, old, known in (("n2", 49, 50), ("n3", 69, 70)):
+            with pytest.raises(OutdatedBootError) as caught:
+                async with world.dial("peer", local("peer:1", name, old).hello()):
+                    pytest.fail("it was let in")
+            assert caught.value.known_boot == known
+            world.network.kill("peer")
+        assert [each.boot for each in world.told(world.peers, SessionUp)] == [50, 50]
+        async with peer(world, boot=50):
+            pass
 
 
 @virtual()

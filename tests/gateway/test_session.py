@@ -9,7 +9,7 @@ import trio
 from actors import ActorSystem, ChildSpec, Restart, SupervisorSpec
 from actors.testing import virtual
 from cluster.core.metrics import Registry
-from cluster.core.operations import FailureCode, ReadReply, Refused, WriteReply
+from cluster.core.operations import Failure, FailureCode, ReadReply, Refused, TouchReply, WriteReply
 from cluster.environment import SimulatedEnvironment
 from cluster.errors import (
     ConnectionLost,
@@ -19,8 +19,8 @@ from cluster.errors import (
     Overloaded,
     Timeout,
 )
-from cluster.gateway.session import CONTROL_MAX, ClientSession, HangUp, SendRing
-from cluster.services.local import Replies
+from cluster.gateway.session import CONTROL_MAX, ClientSession, HangUp, SendRing, weigh
+from cluster.services.local import CutOff, Replies
 from cluster.services.traffic import Traffic
 from cluster.wire.codec import Codec, FrameLimits
 from cluster.wire.control import ControlReply, ControlRequest
@@ -38,6 +38,7 @@ class FakeConnection:
     def __init__(self):
         self.frames = []
         self.lost = False
+        self.closed = None
 
     async def send(self, frame):
         await trio.lowlevel.checkpoint()
@@ -45,8 +46,9 @@ class FakeConnection:
             raise ConnectionLost("gone")
         self.frames.append(CODEC.decode(frame, 0.0))
 
-    async def aclose(self, _reason="", _code=1000):
+    async def aclose(self, reason="", code=1000):
         self.lost = True
+        self.closed = (code, reason)
 
 
 class World:
@@ -55,12 +57,19 @@ class World:
         self.traffic = Traffic(Registry(), "client")
         self.gate = trio.Event()
         self.gate.set()
-        self.asked = []
+        self.asked, self.cut_off = [], []
         clock = trio.lowlevel.current_clock()
         environment = SimulatedEnvironment(1, None, clock, 0)
         spec = ChildSpec(
             "session",
-            lambda: ClientSession(self.connection, CODEC, environment, self.traffic, self.answer),
+            lambda: ClientSession(
+                self.connection,
+                CODEC,
+                environment,
+                self.traffic,
+                self.answer,
+                on_cut_off=lambda remote, reason: self.cut_off.append((remote, reason)),
+            ),
             restart=Restart.TEMPORARY,
         )
         self.system = ActorSystem("n1", SupervisorSpec("", (spec,)), rng=random.Random(1))
@@ -239,3 +248,28 @@ async def test_it_ends_when_the_connection_has_ended():
         await trio.sleep(0.1)
         assert not world.session.tell(Replies(HEADER, [reply(2)]))
         assert world.messages == [reply(1)]
+
+
+@virtual()
+async def test_a_client_that_lets_too_much_wait_is_cut_off_once_and_told_why():
+    async with session() as world:
+        world.session.tell(Replies(HEADER, [reply(1)]))
+        world.session.tell_control(CutOff())
+        world.session.tell_control(CutOff())
+        await trio.sleep(0.1)
+        code, reason = world.connection.closed
+        assert (code, reason) == (1008, world.cut_off[0][1])
+        assert world.cut_off == [("client:1", reason)]
+        assert "does not read them fast enough" in reason
+        assert world.messages == []
+        assert not world.session.tell(Replies(HEADER, [reply(2)]))
+
+
+def test_the_weight_of_replies_is_what_they_hold():
+    failure = Failure(0, FailureCode.TIMEOUT, "late")
+    assert weigh(Replies(HEADER, [ReadReply(1, [bytes(500), None, bytes(20)], [], 3, 2)])) == 520
+    assert weigh(Replies(HEADER, [reply(1), Refused(2, FailureCode.TIMEOUT, "late")])) == 0
+    assert weigh(Replies(HEADER, [TouchReply(1, [bytes(16)] * 9, [], 3, 2)])) == 9 * 16
+    restamped = WriteReply(1, bytes(16), [(0, bytes(16))] * 5, [failure] * 3, 3, 2)
+    assert weigh(Replies(HEADER, [restamped])) == 5 * 16 + 3 * 200
+    assert weigh(HangUp()) == 0

@@ -46,6 +46,7 @@ class World:
         self.network = MemoryNetwork(clock, random.Random(1), latency_s=(0.001, 0.001))
         self.peers, self.log, self.frames = Probe(), [], []
         self.dials = 0
+        self.outdated = []
         self.answer = judge
         self.there = self.network.transport("n2")
         registry = Registry()
@@ -56,6 +57,7 @@ class World:
             Codec("msgpack", LIMITS),
             self.traffic,
             lambda level, text: self.log.append((level, text)),
+            lambda boot, reason: self.outdated.append((boot, reason)),
         )
         link = ChildSpec("link", lambda: Link(PEER, self.system.ref("peers"), options))
         root = SupervisorSpec("", (self.peers.spec("peers"), link))
@@ -190,6 +192,33 @@ async def test_a_node_that_turns_out_to_be_this_one_is_dialled_no_more():
         assert await world.peers.wait_count(1) == [LinkIsMyself(PEER)]
         await trio.sleep(60)
         assert world.dials == 1
+
+
+@virtual()
+async def test_a_peer_that_knows_a_later_boot_of_this_node_is_told_of():
+    def later(hello, mine):
+        return judge(hello, mine, known_boot=hello.boot + 1)
+
+    async with linked(answer=later) as (world, _):
+        await trio.sleep(0.5)
+        boot, reason = world.outdated[0]
+        assert boot == 6
+        assert "knows node n1 in boot 0000000000000006, later than its 0000000000000005" in reason
+        assert world.peers.messages == []
+
+
+@virtual()
+async def test_what_it_says_of_itself_is_not_lost_to_a_full_mailbox():
+    async with linked() as (world, _):
+        await world.peers.wait_count(1)
+        world.system.suspend("peers")
+        await trio.sleep(0.1)
+        while world.system.ref("peers").tell("filler"):
+            pass
+        world.network.kill("n2")
+        await trio.sleep(0.1)
+        world.system.resume("peers")
+        await world.peers.wait_for(lambda m: isinstance(m, LinkDown))
 
 
 @virtual()

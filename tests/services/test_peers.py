@@ -1,5 +1,6 @@
 """Peers, step by step: what it starts, stops and tells when membership changes."""
 
+import attrs
 import pytest
 
 from actors.testing import Harness
@@ -29,18 +30,22 @@ from cluster.wire.messages import FrameHeader, MembersUpdate, RingRequest
 OWN = MemberEntry("n1", "h1:1", 100, "", 1.0)
 SECOND = MemberEntry("n2", "h2:1", 200, "", 1.0)
 THIRD = MemberEntry("n3", "h3:1", 300, "z", 2.0)
-LINK_1, LINK_2 = "/n1/peers/link-1", "/n1/peers/link-2"
+WALL_MS = 1_700_000_000_000
+PEER_EVENTS = (PeerUp, PeerDown)
 
 
 class World:
     def __init__(self, *seeds):
         self.log = []
+        self.registry = Registry()
         self.harness = Harness(
             Peers(
                 lambda _: OWN,
                 seeds,
                 lambda _: object(),
-                Registry(),
+                self.registry,
+                wall_ms=lambda: WALL_MS,
+                clock_offset_max_ms=500,
                 subscribers=lambda: [self.ref("replicator"), self.ref("front_door")],
                 ring_keeper=lambda: self.ref("ring_keeper"),
                 front_door=lambda: self.ref("front_door"),
@@ -153,6 +158,30 @@ def test_members_that_are_heard_of_are_dialled_and_passed_on():
         "peers/link-1",
         "peers/link-2",
     ]
+
+
+def test_what_makes_no_sense_is_counted_and_started_nowhere():
+    world = World("h2:1")
+    world.up()
+    bad = [MemberEntry("n4", "no address", 400, "", 1.0), attrs.evolve(THIRD, boot=1 << 63)]
+    assert world.deliver(MembersHeard("n2", FrameHeader(0, 0, 0), bad)) == []
+    assert world.links() == ["link-1"]
+    name = "hypercache_dist_introductions_refused_total"
+    [family] = [each for each in world.registry.families() if each.name == name]
+    assert family.series[()].value == 2
+
+
+def test_who_can_be_reached_is_told_on_the_lane_that_has_no_bound():
+    world = World("h2:1")
+    controls = [each.control for each in world.harness.world.told]
+    assert controls == [True] * 4
+    for event in (world.up, lambda: world.deliver(LinkDown("h2:1", "lost"))):
+        event()
+        lanes = [e.control for e in world.harness.world.told if isinstance(e.message, PEER_EVENTS)]
+        assert lanes == [True, True]
+    world.up()
+    world.deliver(TellAgain(world.ref("replicator")))
+    assert [each.control for each in world.harness.world.told] == [True]
 
 
 def test_an_address_that_is_this_node_is_hung_up():

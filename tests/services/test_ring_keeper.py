@@ -144,25 +144,40 @@ def test_without_a_ring_there_is_nothing_to_tell():
     assert world.deliver(TellAgain(world.ref("replicator"))) == []
 
 
-def test_two_rings_of_one_epoch_are_a_conflict_told_once_and_never_merged():
+def test_two_rings_are_a_conflict_told_once_and_never_merged():
     world = World(expected=1)
     before = world.status().view
-    for _ in range(3):
-        world.deliver(RingHeard("n2", wire(ring(1))))
+    for epoch in (1, 1, 1, 9):
+        assert world.deliver(RingHeard("n2", wire(ring(epoch)))) == []
+    assert world.deliver(FrameObserved("n2", 9, ring(9).digest)) == []
     assert world.status().view == before
     assert "founded apart" in world.status().conflict
-    assert [level for level, _ in world.log].count("error") == 1
-    assert world.metric("ring_conflicts_total") == 3
+    assert [level for level, _ in world.log].count("error") == 2
+    assert world.metric("ring_conflicts_total") == 5
 
 
 def test_what_is_no_ring_or_no_member_is_counted_and_logged():
     world = World()
     assert world.deliver(RingHeard("n2", ["no", "ring"])) == []
+    assert (
+        world.deliver(RingHeard("n2", [1, "stable", 256, 3, [["n2", "h2:1", 1.0, ""]] * 2])) == []
+    )
     bad = MemberMet(MemberEntry("n2", "no address", 9, "", 1.0), 0, 0)
     assert world.deliver(bad) == []
-    assert world.metric("rings_refused_total") == 2
-    assert [level for level, _ in world.log] == ["warning", "warning"]
+    assert world.metric("rings_refused_total") == 3
+    assert [level for level, _ in world.log] == ["warning"] * 3
     assert world.status().known == 1
+
+
+def test_the_ring_is_told_on_the_lane_that_has_no_bound():
+    world = World(expected=1, bound=False)
+    world.deliver(Bound("h1:1"))
+    assert [(type(e.message), e.control) for e in world.harness.world.told] == [
+        *[(RingChanged, True)] * 3,
+        *[(TellAgain, True)] * 2,
+    ]
+    world.deliver(TellAgain(world.ref("replicator")))
+    assert [each.control for each in world.harness.world.told] == [True]
 
 
 def test_a_subscriber_that_starts_anew_is_told_the_ring_in_force():
@@ -173,9 +188,11 @@ def test_a_subscriber_that_starts_anew_is_told_the_ring_in_force():
 
 
 def test_after_a_crash_the_ring_comes_back_from_the_replicator():
+    """Which may be a ring that this node is no member of."""
     world = World()
-    assert world.deliver(RingHeard("the replicator", wire(ring(7)))) == published(ring(7))
-    assert world.status().view == ring(7)
+    others = RingView(7, tuple(RingMember(f"n{i}", f"h{i}:1") for i in (2, 3, 4)), 256, 3)
+    assert world.deliver(RingHeard("n1", wire(others))) == published(others)
+    assert world.status().view == others
 
 
 def test_a_member_that_moved_is_republished_at_its_new_address():

@@ -28,7 +28,20 @@ CLIENT = attrs.evolve(client_hello(5), version_max=9)
 
 
 def test_a_peer_is_welcome():
-    assert judge(PEER, MINE, ring=[1]) == Welcome(4, "blue", "n1", 100, 1024, 1 << 20, 1 << 22, [1])
+    welcome = Welcome(4, "blue", "n1", 100, 1024, 1 << 20, 1 << 22, [1], 3)
+    assert judge(PEER, MINE, ring=[1]) == welcome
+    assert judge(PEER, MINE, ring=[1], known_boot=PEER.boot) == welcome
+
+
+def test_a_boot_that_was_followed_by_another_is_refused_and_told_which():
+    answer = judge(PEER, MINE, known_boot=PEER.boot + 1)
+    assert isinstance(answer, Reject)
+    assert answer.known_boot == 201
+    assert "n2 in boot 00000000000000c9, later than its 00000000000000c8" in answer.reason
+    assert not answer.myself
+    other = judge(attrs.evolve(PEER, cluster="red"), MINE, known_boot=PEER.boot + 1)
+    assert isinstance(other, Reject)
+    assert other.known_boot == 0, "who does not belong here is told nothing"
 
 
 @pytest.mark.parametrize(("theirs", "chosen"), [((1, 2), 2), ((1, 3), 3), ((4, 9), 4), ((3, 3), 3)])
@@ -54,6 +67,8 @@ def test_the_highest_common_version_is_chosen(theirs, chosen):
         ({"virtual_nodes": 512}, "1024 virtual nodes, not 512"),
         ({"replication_factor": 2}, "replication factor 3, not 2"),
         ({"address": ""}, "no address"),
+        ({"address": "n2:99999"}, "no address"),
+        ({"address": "n2 or so"}, "no address"),
     ],
 )
 def test_a_peer_that_differs_is_refused_with_the_reason(change, reason):
