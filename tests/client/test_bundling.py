@@ -244,6 +244,7 @@ def test_reads_that_are_all_overloaded_are_put_off():
     )
     reads = together(world, world.get, b"a", b"b", timeout=0.5)
     assert not any(read.done for read in reads)
+    assert len(sent(world, Read)) == 1
     world.advance(1.0)
     assert all(isinstance(read.outcomes[0], Overloaded) for read in reads)
 

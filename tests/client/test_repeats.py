@@ -5,7 +5,7 @@ import pytest
 from cluster.client._stranded import RESEND_WITHIN_S
 from cluster.core.operations import FailureCode, Refused, Write
 from cluster.errors import Timeout, Unavailable
-from tests.client.fakes import address_of
+from tests.client.fakes import FakeNode, address_of
 from tests.client.world import World, cluster, key_of
 
 NODE = address_of("n2")
@@ -29,9 +29,9 @@ def refuse(code, *, times=10**9, retry_after_ms=0):
     return script
 
 
-def stranded(script, *, timeout=20.0, callers=1):
+def stranded(script, *, timeout=20.0, callers=1, nodes=("n1", "n2", "n3")):
     """Writes that n2 has done, their answer lost; n2 is back and answers by the script."""
-    world = World(cluster("n1", "n2", "n3"), [address_of("n1")])
+    world = World(cluster(*nodes), [address_of(nodes[0])])
     world.hold_replies = world.hold_writes = {NODE}
     key = key_of(world.core.view, "n2")
     keys = [key, *(b"%s-%d" % (key, number) for number in range(1, callers))]
@@ -132,3 +132,14 @@ def test_a_first_copy_that_is_refused_was_certainly_not_done():
     for node in world.nodes.values():
         node.script = refuse(FailureCode.UNAVAILABLE)
     assert isinstance(world.set(b"k").outcomes[0], Unavailable)
+
+
+def test_what_is_put_off_is_not_sent_to_another_node_at_the_same_address():
+    script = refuse(FailureCode.OVERLOADED, retry_after_ms=4_000)
+    world, (write,) = stranded(script, nodes=("n2",))
+    world.cut(NODE)
+    world.nodes[NODE] = other = FakeNode("n9", 900, world.core.view)
+    world.mend(NODE)
+    world.advance(10.0)
+    assert not write.done
+    assert [m for m in other.requests if isinstance(m, Write)] == []

@@ -113,4 +113,8 @@ async def test_a_client_whose_clock_is_ahead_does_not_keep_a_node_from_writing()
                 ahead = cluster["n1"].node.environment.wall_ms() + turn * 25
                 header = FrameHeader(ahead << 16, 0, 0)
                 replicator.tell(ClientBatch(99, nobody, header, [], 100, 1))
-                await cache.set("key", turn, consistency=ALL, timeout=1)
+                await cache.set("key", turn, consistency=ALL, timeout=0.1)
+        for name in cluster.names:
+            counted = (await cluster.ask(name, "stats"))["replicator"]
+            assert counted["clock_refused"] == (9 if name == "n1" else 0), "of the client alone"
+            assert counted["replica_refused_skewed"] == 0
