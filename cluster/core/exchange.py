@@ -35,6 +35,10 @@ RESEND_MAX_S: Final = 1.6
 RESEND_DOUBLINGS: Final = 8
 """More change nothing, and without a bound the power would overflow one day."""
 
+ROUND_KEYS_MAX: Final = 1024
+"""A round that has so many keys takes no further request, so that a replica that works on it does
+not keep its event loop for long."""
+
 ITEM_BYTES: Final = 32
 """Added to the bytes of each key and its record, for what else a message says of them. With it a
 message takes at most twice the sum when it is encoded, in every format."""
@@ -167,6 +171,9 @@ class Exchange:
 class _Round(Protocol):
     """What rounds of both kinds have."""
 
+    keys: list[bytes]
+    size_bytes: int
+
     round_id: int
     deadline: float
     attempt: int
@@ -253,6 +260,11 @@ def pieces(
         size += more
     found.append((indices[start:], size))
     return found
+
+
+def is_full(round_: _Round, more_bytes: int, bytes_max: int) -> bool:
+    """Whether so many bytes more belong into another round."""
+    return len(round_.keys) >= ROUND_KEYS_MAX or round_.size_bytes + more_bytes > bytes_max
 
 
 def refusal_name(code: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from cluster.core.clock import hlc_of
-from cluster.core.exchange import ITEM_BYTES, Exchange, Rounds, pieces
+from cluster.core.exchange import ITEM_BYTES, Exchange, Rounds, is_full, pieces
 from cluster.core.operations import FailureCode, ReplicaReadReply
 from cluster.core.pending import Part, Pending
 from cluster.core.quorum import ReadRound
@@ -76,7 +76,7 @@ class ReadCoordinator:
     def _gather(self, group: int, route: Route, need: int, size: int, deadline: float) -> ReadRound:
         """The round that takes so many bytes more: the open one if they fit, else a new one."""
         round_ = self._gathering.get((group, need))
-        if round_ is not None and round_.size_bytes + size > self._x.settings.round_bytes_max:
+        if round_ is not None and is_full(round_, size, self._x.settings.round_bytes_max):
             self._full.append(round_)
             round_ = None
         if round_ is None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from cluster.core.clock import STAMP_BYTES, hlc_of, stamp
 from cluster.core.delivery import Delivery
-from cluster.core.exchange import ITEM_BYTES, Exchange, Rounds, pieces, refusal_name
+from cluster.core.exchange import ITEM_BYTES, Exchange, Rounds, is_full, pieces, refusal_name
 from cluster.core.operations import FailureCode, ReplicaWriteReply
 from cluster.core.pending import Part, Pending
 from cluster.core.quorum import ReadOutcome, ReadRound, WriteRound
@@ -99,7 +99,7 @@ class WriteCoordinator:
     ) -> WriteRound:
         """The round that takes so many bytes more: the open one if they fit, else a new one."""
         round_ = self._gathering.get(slot)
-        if round_ is not None and round_.size_bytes + size > self._x.settings.round_bytes_max:
+        if round_ is not None and is_full(round_, size, self._x.settings.round_bytes_max):
             self._full.append(round_)
             round_ = None
         if round_ is None:

@@ -5,9 +5,11 @@ they are for and hands them over without waiting. What it does not expect is a p
 ends the connection.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import attrs
+import trio
 
 from actors import Ref
 from cluster.core.operations import (
@@ -53,6 +55,12 @@ __all__ = ["ClientReader", "Door", "PeerReader"]
 
 RETRY_AFTER_MS: Final = 50
 """What a client is told to wait when the replicator's mailbox was full."""
+
+SLICE_KEYS: Final = 1024
+"""Keys that the replicator is given at once: a few milliseconds of work."""
+
+SLICED_FRAME_BYTES_MIN: Final = 16 * 1024
+"""A smaller frame cannot name so many keys that slicing it is worth a look."""
 
 _REQUESTS: Final = frozenset((Write, Read, Delete, Touch, Settled))
 _REPLICA: Final = frozenset((ReplicaWrite, ReplicaWriteReply, ReplicaRead, ReplicaReadReply))
@@ -108,9 +116,15 @@ class ClientReader:
         while True:
             data = await self._connection.receive()
             self._traffic.received(len(data))
-            self._take(self._codec.decode(data, environment.now()), len(data))
+            frame = self._codec.decode(data, environment.now())
+            requests = self._sort(frame)
+            for some in slices(requests, len(data)):
+                self._submit(frame.header, some, len(data))
+                if some is not requests:
+                    await trio.lowlevel.checkpoint()
 
-    def _take(self, frame: Frame, size_bytes: int) -> None:
+    def _sort(self, frame: Frame) -> list[Any]:
+        """Pass on what is for others; what is left is for the replicator."""
         requests = []
         for message in frame.messages:
             if type(message) in _REQUESTS:
@@ -122,8 +136,7 @@ class ClientReader:
             else:
                 raise ProtocolError(f"a client sends no {type(message).__name__}")
         self._tell_ring(frame.header)
-        if requests:
-            self._submit(frame.header, requests, size_bytes)
+        return requests
 
     def _submit(self, header: FrameHeader, requests: list[Any], size_bytes: int) -> None:
         door = self._door
@@ -186,29 +199,32 @@ class PeerReader:
             data = await self._connection.receive()
             self._traffic.received(len(data))
             frame = self._codec.decode(data, environment.now(), environment.wall_ms())
-            self._take(frame, len(data))
+            messages = self._sort(frame)
+            for some in slices(messages, len(data)):
+                batch = PeerBatch(self._sender, self._boot, frame.header, some, len(data))
+                if not self._door.replicator.hand_over(batch):
+                    self._refuse(some)
+                if some is not messages:
+                    await trio.lowlevel.checkpoint()
 
-    def _take(self, frame: Frame, size_bytes: int) -> None:
+    def _sort(self, frame: Frame) -> list[Any]:
+        """Pass on what is for others; what is left is for the replicator."""
         door, header, messages = self._door, frame.header, frame.messages
         if all(type(message) in _REPLICA for message in messages):
-            data = messages
-        else:
-            data = []
-            for message in messages:
-                if type(message) in _REPLICA:
-                    data.append(message)
-                elif isinstance(message, MembersUpdate):
-                    door.peers.tell(MembersHeard(self._sender, header, message.members))
-                elif isinstance(message, RingState):
-                    door.ring_keeper.tell(RingHeard(self._sender, message.view))
-                elif isinstance(message, RingRequest):
-                    door.ring_keeper.tell(RingAsked(self._sender))
-                else:
-                    raise ProtocolError(f"a peer sends no {type(message).__name__}")
-        if data:
-            batch = PeerBatch(self._sender, self._boot, header, data, size_bytes)
-            if not door.replicator.hand_over(batch):
-                self._refuse(data)
+            return messages
+        data = []
+        for message in messages:
+            if type(message) in _REPLICA:
+                data.append(message)
+            elif isinstance(message, MembersUpdate):
+                door.peers.tell(MembersHeard(self._sender, header, message.members))
+            elif isinstance(message, RingState):
+                door.ring_keeper.tell(RingHeard(self._sender, message.view))
+            elif isinstance(message, RingRequest):
+                door.ring_keeper.tell(RingAsked(self._sender))
+            else:
+                raise ProtocolError(f"a peer sends no {type(message).__name__}")
+        return data
 
     def _refuse(self, messages: list[Any]) -> None:
         """Answer for a replicator that takes no more.
@@ -225,3 +241,25 @@ class PeerReader:
         link = self._door.links.get(self._sender)
         if answers and link is not None:
             link.tell(Outgoing(self._door.header, answers))
+
+
+def slices(messages: list[Any], frame_bytes: int) -> Iterable[list[Any]]:
+    """The messages of a frame in runs of about `SLICE_KEYS` keys.
+
+    The replicator works through one run without a pause; between two of them others get their turn.
+    """
+    if not messages:
+        return
+    if frame_bytes < SLICED_FRAME_BYTES_MIN:
+        yield messages
+        return
+    run: list[Any] = []
+    keys = 0
+    for message in messages:
+        run.append(message)
+        keys += len(getattr(message, "keys", ())) or 1
+        if keys >= SLICE_KEYS:
+            yield run
+            run, keys = [], 0
+    if run:
+        yield run

@@ -34,9 +34,9 @@ def peer_hello(**changes):
     return Hello(**(fields | changes))
 
 
-def frame(*rows, version=PROTOCOL_VERSION):
+def frame(*rows, version=PROTOCOL_VERSION, epoch=0, digest=0):
     """A frame of rows as they are."""
-    return msgpack.packb([version, 0, 0, 0, list(rows)])
+    return msgpack.packb([version, 0, epoch, digest, list(rows)])
 
 
 @asynccontextmanager

@@ -225,10 +225,12 @@ async def test_bad_frames_of_a_peer_end_its_connection_only(local_cluster):
                 await opened.send_message(data)
                 code, told, _ = await ending(opened)
                 assert (code, reason in told) == (PROTOCOL_ERROR, True), (name, told)
+        ring = await cache.control("ring", node="n1")
+        same = {"epoch": ring["epoch"], "digest": int(ring["digest"], 16)}
         async with greeted(node.ws, stranger) as opened:
             stamped_ahead = future.to_bytes(8, "big") + bytes(8) + b"\x01evil"
-            await opened.send_message(frame([21, 1, 1000, [b"key"], [stamped_ahead], []]))
-            await opened.send_message(frame([21, 2, 1000, [b"key"], [b"short"], []]))
+            await opened.send_message(frame([21, 1, 1000, [b"key"], [stamped_ahead], []], **same))
+            await opened.send_message(frame([21, 2, 1000, [b"key"], [b"short"], []], **same))
             await opened.send_message(frame([32, ["a", "ring", "that", "is", "none"]]))
             await opened.send_message(frame([200]))
             await ending(opened)
