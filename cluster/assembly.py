@@ -65,8 +65,8 @@ ROUND_BYTES: Final = 1 << 20
 DRAIN_TIMEOUT_S: Final = 3.0
 
 TRACE_PREFIX_BITS: Final = 24
-TRACE_RECORDS: Final = 20_000
-"""What the flight recorder holds: 6 MB, or a second of a busy node."""
+TRACE_RECORDS: Final = 5_000
+"""What the flight recorder holds: 1.4 MB, or half a second of a busy node."""
 
 
 class Node:

@@ -23,7 +23,7 @@ from cluster.core.values import hash_of
 
 __all__ = ["KEYS_PER_REQUEST", "Batch", "Router", "sizes_of", "split"]
 
-KEYS_PER_REQUEST: Final = 1_000
+KEYS_PER_REQUEST: Final = 500
 """Keys in one message: what a node works through without letting others wait for milliseconds."""
 JOINED_MAX: Final = 64
 """Requests in a frame that others still join; more would save little and keep other nodes idle."""

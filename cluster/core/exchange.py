@@ -35,7 +35,7 @@ RESEND_MAX_S: Final = 1.6
 RESEND_DOUBLINGS: Final = 8
 """More change nothing, and without a bound the power would overflow one day."""
 
-ROUND_KEYS_MAX: Final = 1024
+ROUND_KEYS_MAX: Final = 500
 """A round that has so many keys takes no further request, so that a replica that works on it does
 not keep its event loop for long."""
 

@@ -56,7 +56,7 @@ __all__ = ["ClientReader", "Door", "PeerReader"]
 RETRY_AFTER_MS: Final = 50
 """What a client is told to wait when the replicator's mailbox was full."""
 
-SLICE_KEYS: Final = 1024
+SLICE_KEYS: Final = 500
 """Keys that the replicator is given at once: a few milliseconds of work."""
 
 SLICED_FRAME_BYTES_MIN: Final = 16 * 1024

@@ -21,8 +21,8 @@ def test_nothing_is_no_run():
 
 
 def test_runs_end_at_so_many_keys_and_lose_nothing():
-    messages = [read(500) for _ in range(9)] + [Settled(5)]
+    messages = [read(200) for _ in range(9)] + [Settled(5)]
     runs = list(slices(messages, LARGE))
     assert [len(run) for run in runs] == [3, 3, 3, 1]
     assert [message for run in runs for message in run] == messages
-    assert all(sum(len(m.keys) for m in run) < SLICE_KEYS + 500 for run in runs[:3])
+    assert all(sum(len(m.keys) for m in run) < SLICE_KEYS + 200 for run in runs[:3])
