@@ -48,6 +48,7 @@ SAME_MOMENT_S: Final = 0.001
 """A large message that goes to several links at the same moment is encoded once: only its budget
 would differ, by less than its unit."""
 
+_ONLY_INT: Final = {int}
 _HEADER_FIELDS: Final = ("version", "clock", "epoch", "digest")
 _DEFAULT_LIMITS: Final = FrameLimits()
 
@@ -195,10 +196,13 @@ class Codec:
     def _head(self, content: Any) -> tuple[FrameHeader, list[Any]]:
         if type(content) is not list or len(content) <= len(_HEADER_FIELDS):
             raise ProtocolError(f"a frame is a list of {len(_HEADER_FIELDS) + 1} fields")
-        for name, value in zip(_HEADER_FIELDS, content, strict=False):
-            if type(value) is not int or not 0 <= value <= U64_MAX:
-                raise ProtocolError(f"frame header {name}: expected an int of 64 bits")
         version, clock, epoch, digest, rows = content[:5]
+        if (
+            {type(version), type(clock), type(epoch), type(digest)} != _ONLY_INT
+            or min(version, clock, epoch, digest) < 0
+            or max(version, clock, epoch, digest) > U64_MAX
+        ):
+            raise ProtocolError(f"frame header {_bad_field(content)}: expected an int of 64 bits")
         if not PROTOCOL_VERSION_MIN <= version <= PROTOCOL_VERSION:
             raise ProtocolError(f"frame of protocol version {version}, known: {PROTOCOL_VERSION}")
         if type(rows) is not list:
@@ -211,6 +215,12 @@ class Codec:
         if wall_ms is None or clock == 0:
             return 0.0
         return max(0, wall_ms - (clock >> COUNTER_BITS) - self._offset_bound_ms) / 1000
+
+
+def _bad_field(content: list[Any]) -> str:
+    """The name of the first header field that is no int of 64 bits."""
+    fields = zip(_HEADER_FIELDS, content, strict=False)
+    return next(n for n, v in fields if type(v) is not int or not 0 <= v <= U64_MAX)
 
 
 def _budget_s(budget_ms: Any) -> float:
