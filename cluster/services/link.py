@@ -86,7 +86,6 @@ class Link(Behaviour[Any]):
         self._peers: Final = peers
         self._options: Final = options
         self._connection: Connection | None = None
-        self._welcome: Welcome | None = None
         self._backoff: Backoff | None = None
         self._refusal = ""
         self._outbox: Final = Outbox(options.codec, options.traffic, self._tell_dropped)
@@ -147,7 +146,7 @@ class Link(Behaviour[Any]):
         assert self._backoff is not None, "set when the actor started"
         self._backoff.reset()
         self._refusal = ""
-        self._connection, self._welcome = message.connection, message.welcome
+        self._connection = message.connection
         welcome = message.welcome
         self._tell_peers(ctx, LinkUp(self._address, ctx.ref, welcome.node_id, welcome.boot))
 
