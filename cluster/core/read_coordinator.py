@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from cluster.core.clock import hlc_of
-from cluster.core.exchange import ITEM_BYTES, Exchange, Rounds, is_full, pieces
+from cluster.core.exchange import ITEM_BYTES, Exchange, is_full, pieces
 from cluster.core.operations import FailureCode, ReplicaReadReply
 from cluster.core.pending import Part, Pending
 from cluster.core.quorum import ReadRound
 from cluster.core.record import check_many
+from cluster.core.round_keeper import RoundKeeper
 from cluster.core.routes import Route
 from cluster.core.values import BootId, CoreError, NodeId
 from cluster.core.write_coordinator import WriteCoordinator
@@ -23,19 +24,15 @@ READ_ITEM_BYTES: Final = 32 + ITEM_BYTES
 """Added to the bytes of each key: its version, and what `ITEM_BYTES` stands for."""
 
 
-class ReadCoordinator:
-    """Read rounds of one node. `settled` is called with every request whose last part is closed."""
+class ReadCoordinator(RoundKeeper[ReadRound]):
+    """Read rounds of one node."""
 
     def __init__(
         self, exchange: Exchange, writes: WriteCoordinator, settled: Callable[[Pending], None]
     ) -> None:
-        self._x: Final = exchange
+        super().__init__(exchange, settled)
         self._writes: Final = writes
-        self._settled: Final = settled
-        self._gathering: dict[tuple[int, int], ReadRound] = {}
-        self._full: list[ReadRound] = []
         self._turn = 0
-        self.rounds: Final[Rounds[ReadRound]] = Rounds()
 
     # ------------------------------------------------------------------ requests
 
@@ -91,15 +88,8 @@ class ReadCoordinator:
         round_id = self._x.new_id()
         return ReadRound(round_id, route.owners, need, route.quorum, own)
 
-    def flush(self) -> None:
-        """Start every round that was gathered."""
-        while self._gathering:
-            gathered = [*self._full, *self._gathering.values()]
-            self._full, self._gathering = [], {}
-            for round_ in gathered:
-                self._start(round_)
-
-    def _start(self, round_: ReadRound) -> None:
+    def start(self, round_: ReadRound) -> None:
+        """Look at the own copies, ask as many owners as are needed."""
         x = self._x
         x.counters.rounds += 1
         if round_.own is not None:
@@ -191,55 +181,28 @@ class ReadCoordinator:
             request.answered = max(request.answered, answered)
             self._close(part)
 
-    def _close(self, part: Part) -> None:
-        part.open = False
-        part.request.open_parts -= 1
-        if part.request.open_parts == 0:
-            self._settled(part.request)
-
     # ------------------------------------------------------------------ time and peers
 
-    def tick(self) -> None:
-        """End what is past its deadline; ask again, and ask others, where an owner is slow."""
-        now = self._x.now
-        for round_ in self.rounds.due(now):
-            self._expire(round_, now)
-            if self.rounds.get(round_.round_id) is None:
-                continue
-            if now < round_.repeat_at:
-                self.rounds.look_again(round_)
-                continue
-            round_.attempt += 1
-            self._x.counters.resends += 1
-            self._ask_slow_again(round_)
-            self._ask_another(round_)
-            self.rounds.wake_again(round_, now)
-
-    def _ask_slow_again(self, round_: ReadRound) -> None:
+    def _repeat(self, round_: ReadRound) -> None:
+        """Ask again, and ask another, where an owner is slow."""
+        self._x.counters.resends += 1
         for node in round_.asked:
             if not round_.has_answered(node) and self._x.routes.is_reachable(node):
                 self._ask(round_, node)
+        self._ask_another(round_)
 
-    def _expire(self, round_: ReadRound, now: float) -> None:
-        if now < round_.deadline:
-            return
-        for part in round_.parts:
-            if part.open and part.request.deadline <= now:
-                request = part.request
-                request.asked = len(round_.owners)
-                request.answered = max(request.answered, round_.answered)
-                text = (
-                    f"{request.op} of {request.keys[part.indices[0]]!r:.80} at "
-                    f"{request.level_name}: {round_.answered} of {round_.need} needed owners "
-                    "answered in time: try again"
-                )
-                request.fail(part.indices, FailureCode.TIMEOUT, text)
-                self._close(part)
-        left = [part.request.deadline for part in round_.parts if part.open]
-        if left:
-            round_.deadline = min(left)
-        else:
-            self.rounds.drop(round_)
+    def _time_out(self, round_: ReadRound, part: Part) -> None:
+        request = part.request
+        request.asked = len(round_.owners)
+        request.answered = max(request.answered, round_.answered)
+        text = (
+            f"{request.op} of {request.keys[part.indices[0]]!r:.80} at {request.level_name}: "
+            f"{round_.answered} of {round_.need} needed owners answered in time: try again"
+        )
+        request.fail(part.indices, FailureCode.TIMEOUT, text)
+
+    def _end(self, round_: ReadRound) -> None:
+        self.rounds.drop(round_)
 
     def peer_up(self, node: NodeId) -> None:
         """Ask this peer what it was asked before, or what too few others can answer."""

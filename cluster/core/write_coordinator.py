@@ -12,10 +12,11 @@ from typing import Final
 
 from cluster.core.clock import STAMP_BYTES, hlc_of, stamp
 from cluster.core.delivery import Delivery
-from cluster.core.exchange import ITEM_BYTES, Exchange, Rounds, is_full, pieces, refusal_name
+from cluster.core.exchange import ITEM_BYTES, Exchange, is_full, pieces, refusal_name
 from cluster.core.operations import FailureCode, ReplicaWriteReply
 from cluster.core.pending import Part, Pending
 from cluster.core.quorum import ReadOutcome, ReadRound, WriteRound
+from cluster.core.round_keeper import RoundKeeper
 from cluster.core.values import BootId, NodeId
 
 __all__ = ["WriteCoordinator"]
@@ -24,18 +25,11 @@ REPAIR_DEADLINE_S: Final = 2.0
 """How long a background repair is repeated; what it does not reach is found again later."""
 
 
-class WriteCoordinator:
-    """Write rounds of one node.
-
-    `settled` is called with every request whose last part is closed.
-    """
+class WriteCoordinator(RoundKeeper[WriteRound]):
+    """Write rounds of one node."""
 
     def __init__(self, exchange: Exchange, settled: Callable[[Pending], None]) -> None:
-        self._x: Final = exchange
-        self._settled: Final = settled
-        self._gathering: dict[tuple[int, int, bool], WriteRound] = {}
-        self._full: list[WriteRound] = []
-        self.rounds: Final[Rounds[WriteRound]] = Rounds()
+        super().__init__(exchange, settled)
         self._delivery: Final = Delivery(exchange, self.rounds)
 
     # ------------------------------------------------------------------ requests
@@ -110,14 +104,6 @@ class WriteCoordinator:
         round_.size_bytes += size
         round_.deadline = min(round_.deadline, deadline)
         return round_
-
-    def flush(self) -> None:
-        """Start every round that was gathered."""
-        while self._gathering:
-            gathered = [*self._full, *self._gathering.values()]
-            self._full, self._gathering = [], {}
-            for round_ in gathered:
-                self.start(round_)
 
     def start(self, round_: WriteRound) -> None:
         """Apply to the own copy, send to the other owners, count what that gives."""
@@ -206,12 +192,6 @@ class WriteCoordinator:
                 part.request.answered = max(part.request.answered, len(round_.acked))
                 self._close(part)
 
-    def _close(self, part: Part) -> None:
-        part.open = False
-        part.request.open_parts -= 1
-        if part.request.open_parts == 0:
-            self._settled(part.request)
-
     # ------------------------------------------------------------------ write-back and repair
 
     def write_back(self, read: ReadRound, outcome: ReadOutcome) -> None:
@@ -277,41 +257,21 @@ class WriteCoordinator:
 
     # ------------------------------------------------------------------ time and peers
 
-    def tick(self) -> None:
-        """End what is past its deadline, repeat what was not answered."""
-        now = self._x.now
-        for round_ in self.rounds.due(now):
-            self._expire(round_, now)
-            if self.rounds.get(round_.round_id) is None:
-                continue
-            if now < round_.repeat_at:
-                self.rounds.look_again(round_)
-                continue
-            round_.attempt += 1
-            for node in self._x.routes.to(round_.owners).others:
-                self._send_again(round_, node)
-            self.rounds.wake_again(round_, now)
+    def _repeat(self, round_: WriteRound) -> None:
+        for node in self._x.routes.to(round_.owners).others:
+            self._send_again(round_, node)
 
-    def _expire(self, round_: WriteRound, now: float) -> None:
-        if now < round_.deadline:
-            return
-        for part in round_.parts:
-            if part.open and part.request.deadline <= now:
-                indices = [
-                    index
-                    for at, index in enumerate(part.indices, part.start)
-                    if at not in round_.moved
-                ]
-                part.request.asked = len(round_.owners)
-                part.request.answered = max(part.request.answered, len(round_.acked))
-                text = _timeout(part.request, indices, round_)
-                part.request.fail(indices, FailureCode.TIMEOUT, text)
-                self._close(part)
-        left = [part.request.deadline for part in round_.parts if part.open]
-        if left:
-            round_.deadline = min(left)
-        else:
-            self._delivery.end(round_)
+    def _time_out(self, round_: WriteRound, part: Part) -> None:
+        request = part.request
+        indices = [
+            index for at, index in enumerate(part.indices, part.start) if at not in round_.moved
+        ]
+        request.asked = len(round_.owners)
+        request.answered = max(request.answered, len(round_.acked))
+        request.fail(indices, FailureCode.TIMEOUT, _timeout(request, indices, round_))
+
+    def _end(self, round_: WriteRound) -> None:
+        self._delivery.end(round_)
 
     def _send_again(self, round_: WriteRound, node: NodeId) -> None:
         if node in round_.owners and node not in round_.acked:
