@@ -1,10 +1,11 @@
-"""The bare stack: the practical limit of trio, trio-websocket and msgpack, as a yardstick.
+"""The bare stack: a toy store on plain trio, trio-websocket and msgpack, as a yardstick.
 
 A node of a toy quorum store (three of them, RF=3, W=2, R=2): frames, payloads and number of hops
 are those of the product (client -> coordinator -> two replicas -> acks -> reply; a connection per
 direction between two nodes, one writer task each), a dict holds the records. It has nothing else:
-no checks, no stamps beyond a counter, no actors, no failure handling, no trace. What the product
-costs above this is what its promises cost.
+no checks, no stamps beyond a counter, no actors, no failure handling, no trace. It also has none of
+the product's savings: it keeps trio's own TCP stream and bundles no requests (decisions 7 and 9),
+so a ratio to it is what users get, and not the cost of the promises alone.
 
     python -m cluster.bench.bare_stack --node-id b1 --bootstrap-expect 3 [--seed host:port]
 

@@ -49,7 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The options, with their limits."""
     parser = _Parser(
         prog="hypercache bench",
-        description="Measure a cluster next to the bare stack: the same frames, no promises.",
+        description="Measure a cluster next to the bare stack: the same hops, no promises.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
